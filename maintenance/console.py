@@ -1,0 +1,190 @@
+"""What a person sees of plans and runs: tables, and what needs no table in a line below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from maintenance.models import Plan, Run, RunStatus, Settled, Step, StepResult, StepStatus, StopReason
+
+PLAIN_WIDTH = 100
+_COLOURS = {
+    "succeeded": "green", "done": "green", "failed": "red", "blocked": "red", "guard": "yellow",
+    "interrupted": "yellow", "skipped": "yellow", "budget": "yellow", "lock": "yellow", "error": "red",
+}  # fmt: skip
+
+
+def open_console() -> Console:
+    """Standard output, as wide as its terminal, or plain where there is none. NO_COLOR is honoured."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    """The steps that have something to do, and below them the tables where there is nothing."""
+    console.print(f"Plan as of {plan.as_of:%Y-%m-%d %H:%M:%S} UTC (reads only, nothing is changed)")
+    grid = _grid("task", "table", "strategy", ("rows", "right"), "what")
+    analyzed = [step for step in plan.steps if step.strategy == "analyze"]
+    for step in plan.steps:
+        if step not in analyzed and not _is_idle(step):
+            rows = "?" if step.rows is None else f"{'' if step.exact else '~'}{step.rows:,}"
+            rows = rows if step.transactional else ""
+            grid.add_row(step.task, escape(short(str(step.table))), step.strategy, rows, escape(step.summary))
+    console.print(grid if grid.row_count else "\nNothing to do.\n" if not analyzed else "")
+    _list(console, "Statistics (analyze)", ((step.task, str(step.table)) for step in analyzed), with_task=False)
+    _list(
+        console,
+        "Nothing to do",
+        ((step.task, str(step.table)) for step in plan.steps if _is_idle(step) and not _is_absent(step)),
+    )
+    _list(
+        console,
+        "Absent here",
+        ((step.task, str(step.table)) for step in plan.steps if _is_absent(step)),
+        with_task=False,
+    )
+
+
+def show_run(console: Console, run: Run) -> None:
+    """The steps of a run that did something, how it ended, and errors in full below the table."""
+    idle = [step for step in run.steps if step.status is StepStatus.SUCCEEDED and not _worked(step)]
+    absent = [step for step in run.steps if step.status is StepStatus.ABSENT]
+    analyzed = [step for step in run.steps if step.strategy == "analyze" and step.status is StepStatus.SUCCEEDED]
+    grid = _grid(
+        "task",
+        "table",
+        "strategy",
+        ("rows", "right"),
+        ("before", "right"),
+        ("after", "right"),
+        ("time", "right"),
+        "ended",
+    )
+    for step in run.steps:
+        if step not in idle and step not in absent and step not in analyzed:
+            grid.add_row(
+                step.task, escape(short(step.table)), step.strategy, _rows(step), size(step.bytes_before),
+                size(step.bytes_after), f"{step.seconds:.2f} s", coloured(step.stop_reason or step.status),
+            )  # fmt: skip
+    if grid.row_count:
+        console.print(grid)
+    _list(console, "Statistics (analyze)", ((step.task, step.table) for step in analyzed), with_task=False)
+    _list(console, "Nothing to do", ((step.task, step.table) for step in idle if step not in analyzed))
+    _list(console, "Absent here", ((step.task, step.table) for step in absent), with_task=False)
+    for step in run.steps:
+        if step.error or (step.note and step.status is not StepStatus.SUCCEEDED):
+            state = f" [{step.sqlstate}]" if step.sqlstate else ""
+            told = escape(f"{step.task} {short(step.table)}: {step.error}{state}")
+            console.print(f"{coloured(step.stop_reason or step.status)} {told}")
+    console.print(_sentence(run))
+
+
+def show_history(console: Console, runs: list[Run]) -> None:
+    """The last runs, newest first."""
+    if not runs:
+        console.print("The ledger has no runs yet.")
+        return
+    grid = _grid(
+        ("run", "right"), "name", "by", "started (UTC)", ("time", "right"), ("rows", "right"), "status", "ended by"
+    )
+    for run in runs:
+        time = f"{(run.ended_at - run.started_at).total_seconds():.1f} s" if run.ended_at else ""
+        grid.add_row(
+            str(run.id), escape(run.name), escape(run.scheduler), f"{run.started_at:%Y-%m-%d %H:%M:%S}", time,
+            f"{run.rows:,}", coloured(run.status), run.stop_reason or "",
+        )  # fmt: skip
+    console.print(grid)
+
+
+def show_changes(console: Console, counts: dict[str, tuple[int, int]], runs: list[Run]) -> None:
+    """Table by table what several runs changed; `counts` are rows before and after."""
+    grid = _grid(
+        "table", ("rows before", "right"), ("deleted", "right"), ("rows after", "right"), ("size before", "right"),
+        ("size after", "right"), ("time", "right"),
+    )  # fmt: skip
+    steps = [step for run in runs for step in run.steps]
+    for table, (before, after) in counts.items():
+        own = [step for step in steps if step.table == table]
+        sizes = [size(step.bytes_before) for step in own[:1]] + [size(step.bytes_after) for step in own[-1:]]
+        deleted = sum(step.rows for step in own)
+        seconds = f"{sum(step.seconds for step in own):.2f} s" if own else ""
+        grid.add_row(
+            escape(short(table)), f"{before:,}", f"{deleted:,}", f"{after:,}", *(sizes or ["", ""]), seconds,
+        )  # fmt: skip
+    console.print(grid)
+
+
+def short(table: str) -> str:
+    """The table without the schema that goes without saying."""
+    return table.removeprefix("public.").removeprefix(".")
+
+
+def coloured(word: str) -> str:
+    """A status or stop reason as markup, in the colour of its weight."""
+    colour = _COLOURS.get(word)
+    return f"[{colour}]{word}[/{colour}]" if colour else str(word)
+
+
+def size(amount: int | None) -> str:
+    """Bytes as PostgreSQL's pg_size_pretty words them."""
+    if amount is None:
+        return ""
+    number = float(amount)
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1024:
+            return f"{number:.0f} {unit}" if unit == "B" or number >= 10 else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TB"
+
+
+def _grid(*columns: str | tuple[str, str]) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for column in columns:
+        name, right = (column[0], True) if isinstance(column, tuple) else (column, False)
+        width = 16 if name == "table" else None
+        grid.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold", min_width=width)
+    return grid
+
+
+def _list(console: Console, title: str, tables: Iterable[tuple[str, str]], *, with_task: bool = True) -> None:
+    """`title: task table, table; task table`, where there is anything to list."""
+    by_task: dict[str, list[str]] = {}
+    for task, table in tables:
+        by_task.setdefault(task if with_task else "", []).append(short(table))
+    if by_task:
+        told = "; ".join(f"{task} {', '.join(dict.fromkeys(names))}".strip() for task, names in by_task.items())
+        console.print(escape(f"{title}: {told}"), style="dim")
+
+
+def _sentence(run: Run) -> str:
+    name = escape(f"Run {run.id} {run.name}")
+    rows = f"{run.rows:,} rows deleted"
+    if run.status is RunStatus.SUCCEEDED:
+        return f"{name} {coloured(run.status)}: {rows}."
+    why = escape(f"{rows}. {run.error or ''}")
+    return f"{name} {coloured(run.status)} ({run.stop_reason}): {why}"
+
+
+def _rows(step: StepResult) -> str:
+    if step.strategy in ("vacuum", "analyze"):
+        return ""
+    return f"{step.rows:,}" + (f" ({step.updated:,} updated)" if step.updated else "")
+
+
+def _worked(step: StepResult) -> bool:
+    return bool(step.rows or step.updated or step.strategy in ("vacuum", "analyze"))
+
+
+def _is_absent(step: Step) -> bool:
+    return isinstance(step, Settled) and step.verdict.status is StepStatus.ABSENT
+
+
+def _is_idle(step: Step) -> bool:
+    """Nothing would go, for certain, or the table is absent."""
+    if isinstance(step, Settled) and step.verdict.stop_reason is not StopReason.DONE:
+        return False
+    return step.transactional and step.exact and step.rows == 0

@@ -1,0 +1,142 @@
+"""Connections: opened with time-outs and a name, checked before use, closed. The only caller of asyncpg.connect."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import asyncpg
+from asyncpg import Connection, Record
+from asyncpg import exceptions as pg
+
+from maintenance.errors import DatabaseError
+from maintenance.settings import Settings, Target
+from maintenance.sql import statement
+
+OLDEST_MAJOR = 14
+"""TID range scans, which bound our batches, came with PostgreSQL 14. https://www.postgresql.org/docs/release/14.0/"""
+
+
+@asynccontextmanager
+async def connected(settings: Settings, *, name: str, read_only: bool = False) -> AsyncIterator[Connection]:
+    """A session with its own time-outs, in UTC, that row-level security cannot silently blind; closed in any case.
+
+    Raises:
+        SettingsError: no database is configured.
+        DatabaseError: unreachable, refused, too old, or a server that cannot be written to.
+    """
+    target = settings.required_target()
+    connection = await _connect(target, settings, name, read_only=read_only)
+    try:
+        await _check(connection, target, read_only=read_only)
+        yield connection
+    finally:
+        await _close(connection)
+
+
+async def _connect(target: Target, settings: Settings, name: str, *, read_only: bool) -> Connection:
+    try:
+        return await asyncpg.connect(
+            host=target.host.split(",") if "," in target.host else target.host,
+            port=target.port,
+            database=target.database,
+            user=target.user,
+            password=target.password,
+            timeout=settings.connect_timeout,
+            server_settings=_session(settings, name, read_only=read_only),
+        )
+    except pg.InvalidAuthorizationSpecificationError as error:
+        raise DatabaseError(
+            f"{target} refused the login ({_said(error)}), so nothing was done; check PGUSER, PGPASSWORD or "
+            "PGPASSFILE, and that the role may log in from here."
+        ) from error
+    except pg.InvalidCatalogNameError as error:
+        raise DatabaseError(f"{target}: {_said(error)}; set PGDATABASE to one that exists.") from error
+    except asyncpg.PostgresError as error:
+        raise DatabaseError(f"{target} does not accept the connection ({_said(error)}); try again later.") from error
+    except TimeoutError as error:
+        raise DatabaseError(
+            f"{target} did not answer within {settings.connect_timeout:g} s; check PGHOST, PGPORT, the firewall, "
+            "or raise MAINTENANCE_CONNECT_TIMEOUT."
+        ) from error
+    except OSError as error:
+        raise DatabaseError(f"{target} cannot be reached ({error}); check PGHOST, PGPORT and the firewall.") from error
+    except (asyncpg.InterfaceError, ValueError) as error:
+        raise DatabaseError(
+            f"The connection settings for {target} cannot be used ({error}); check the PG* variables."
+        ) from error
+
+
+def _session(settings: Settings, name: str, *, read_only: bool) -> dict[str, str]:
+    return {
+        "application_name": name[:63],
+        "lock_timeout": milliseconds(settings.lock_timeout),
+        "statement_timeout": milliseconds(settings.budget),
+        "idle_in_transaction_session_timeout": "60000",
+        "default_transaction_read_only": "on" if read_only else "off",
+        "TimeZone": "UTC",
+        "DateStyle": "ISO, YMD",
+        "IntervalStyle": "postgres",
+        # A generic plan does not know how narrow a block range is; planning costs us well under a millisecond.
+        "plan_cache_mode": "force_custom_plan",
+        # Rather an error than a parent row that we are not allowed to see and therefore think gone.
+        "row_security": "off",
+        "client_min_messages": "warning",
+    }
+
+
+async def _check(connection: Connection, target: Target, *, read_only: bool) -> None:
+    major = connection.get_server_version().major
+    if major < OLDEST_MAJOR:
+        raise DatabaseError(f"{target} runs PostgreSQL {major}; at least {OLDEST_MAJOR} is needed. Upgrade the server.")
+    row = await fetch_one(connection, statement("database", "writable"))
+    if row["in_recovery"]:
+        raise DatabaseError(
+            f"{target} is a read-only replica, so nothing can be maintained there; point PGHOST at the primary."
+        )
+    if row["read_only"] and not read_only:
+        raise DatabaseError(
+            f"{target} accepts no writes (default_transaction_read_only is on, as Azure sets it when the storage is "
+            "nearly full); grow the storage or turn the setting off, then run again."
+        )
+
+
+async def _close(connection: Connection) -> None:
+    try:
+        await connection.close(timeout=5)
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()
+
+
+async def limit_statements(connection: Connection, seconds: float, *, local: bool) -> None:
+    """Let no statement of this session (or, `local`, of this transaction) run longer than `seconds`."""
+    await connection.execute(statement("database", "limit_statements"), milliseconds(seconds), local)
+
+
+async def name_session(connection: Connection, name: str) -> None:
+    """Show the server's operators what this session is at, in pg_stat_activity."""
+    await connection.execute(statement("database", "name_session"), name[:63])
+
+
+async def fetch_one(connection: Connection, sql: str, *values: object) -> Record:
+    """The row of a query that always has one."""
+    row = await connection.fetchrow(sql, *values)
+    if row is None:
+        raise DatabaseError(f"The server gave no row where it always gives one: {sql}")
+    return row
+
+
+async def clock(connection: Connection) -> datetime:
+    """The database's clock, the only one that decides what is old."""
+    now: datetime = await connection.fetchval(statement("database", "clock"))
+    return now
+
+
+def milliseconds(seconds: float) -> str:
+    """Seconds as PostgreSQL's time-out settings want them; never 0, which would mean no limit."""
+    return str(max(1, int(seconds * 1000)))
+
+
+def _said(error: asyncpg.PostgresError) -> str:
+    return str(error).splitlines()[0] if str(error) else error.sqlstate

@@ -1,0 +1,59 @@
+"""Plans and runs as JSON documents: the contract with schedulers and scripts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from maintenance.models import Plan, Run, Settled, Step, StepResult
+
+Document = dict[str, Any]
+
+
+def plan_document(plan: Plan) -> Document:
+    """`{as_of, steps: [...]}`; `rows` is null where nobody could count, `exact` is false where it is an estimate."""
+    return {"as_of": _instant(plan.as_of), "steps": [_planned(step) for step in plan.steps]}
+
+
+def run_document(run: Run) -> Document:
+    """`{id, name, status, ..., steps: [...]}`; instants are ISO 8601 in UTC, durations seconds, sizes bytes."""
+    document = asdict(run)
+    for instant in ("as_of", "started_at", "ended_at"):
+        document[instant] = _instant(document[instant])
+    document["steps"] = [_done(step) for step in run.steps]
+    return document
+
+
+def history_document(runs: list[Run]) -> Document:
+    """`{runs: [...]}`, newest first, without their steps."""
+    return {"runs": [{key: value for key, value in run_document(run).items() if key != "steps"} for run in runs]}
+
+
+def error_document(error: Exception) -> Document:
+    """`{error: {type, message}}`, what `--json` prints where there is no plan or run to show."""
+    return {"error": {"type": type(error).__name__, "message": str(error)}}
+
+
+def _planned(step: Step) -> Document:
+    verdict = step.verdict if isinstance(step, Settled) else None
+    return {
+        "task": step.task,
+        "table": str(step.table).lstrip("."),
+        "strategy": step.strategy,
+        "rows": step.rows,
+        "exact": step.exact,
+        "summary": step.summary,
+        "status": verdict.status if verdict else "pending",
+        "stop_reason": verdict.stop_reason if verdict else None,
+        "error": verdict.message if verdict else None,
+        "sqlstate": verdict.sqlstate if verdict else None,
+    }
+
+
+def _done(step: StepResult) -> Document:
+    return {**asdict(step), "seconds": round(step.seconds, 3)}
+
+
+def _instant(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat()

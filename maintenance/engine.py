@@ -1,0 +1,171 @@
+"""The engine: a run from the lease to the last line in the ledger. It knows no task by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from asyncpg import Connection
+
+from maintenance import policy_file
+from maintenance.budget import Budget
+from maintenance.database import clock, connected
+from maintenance.errors import LeaseHeld
+from maintenance.execution import Execution
+from maintenance.lease import lease
+from maintenance.ledger import Carried, Ledger
+from maintenance.models import Cursor, Plan, Run, RunStatus, Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.planner import Scope, plan, scope
+from maintenance.policy import Policy
+from maintenance.settings import Settings
+from maintenance.tasks import DEFAULT_GROUP, only_changed, selected
+from maintenance.tasks.survey import Survey, Task
+from maintenance.witness import Witness
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What somebody asks for: tasks or groups, perhaps only some tables, and who asks."""
+
+    names: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    scheduler: str = "cli"
+
+    @property
+    def name(self) -> str:
+        """The run's name in the ledger."""
+        return " ".join(self.names) or DEFAULT_GROUP
+
+
+async def planned(request: Request, settings: Settings) -> Plan:
+    """What a run would do now, with counts. Reads only: the session itself refuses to write.
+
+    Raises:
+        MaintenanceError: as for `performed`, but for the ledger, which a plan does not need.
+    """
+    tasks = selected(request.names)
+    policy = policy_file.load(settings.policy)
+    async with connected(settings, name="maintenance plan", read_only=True) as connection:
+        ledger = Ledger(connection)
+        within = await scope(connection, policy, request.tables)
+        survey = Survey(
+            connection=connection,
+            policy=policy,
+            as_of=await clock(connection),
+            counting=settings.count_timeout,
+            changed_at=await ledger.changed_at() if await ledger.installed() else {},
+            only_changed=only_changed(request.names),
+        )
+        steps = await plan([task for task in tasks if not task.late], survey, within)
+        would_change = {str(step.table): survey.as_of for step in steps if step.rows}
+        late = replace(survey, changed_at={**survey.changed_at, **would_change})
+        steps += await plan([task for task in tasks if task.late], late, within)
+        return Plan(as_of=survey.as_of, steps=tuple(steps))
+
+
+async def performed(
+    request: Request, settings: Settings, *, budget: Budget | None = None, witness: Witness | None = None
+) -> Run:
+    """Do a run, and return it as the ledger has it. `budget` lets the caller cut the run short.
+
+    Raises:
+        UsageError: no such task, group or table.
+        SettingsError: no database is configured.
+        PolicyError: the policy is wrong or does not fit the database; nothing was touched.
+        DatabaseError: no usable connection, or it was lost.
+        LedgerError: this role may not write the ledger; nothing was touched.
+    """
+    budget = budget or Budget(settings.budget)
+    tasks = selected(request.names)
+    policy = policy_file.load(settings.policy)
+    async with connected(settings, name="maintenance run") as connection:
+        ledger = Ledger(connection)
+        try:
+            async with lease(connection):
+                return await _Conduct(connection, ledger, request, settings, policy, budget, witness or Witness()).run(
+                    tasks
+                )
+        except LeaseHeld as error:
+            return await _skipped(ledger, request, str(error))
+
+
+async def _skipped(ledger: Ledger, request: Request, why: str) -> Run:
+    await ledger.install()
+    run = await ledger.run(await ledger.skip(request.name, request.scheduler, why))
+    if run is None:
+        raise AssertionError("the ledger lost a row that it has just written")
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class _Conduct:
+    """One run, by the holder of the lease."""
+
+    connection: Connection
+    ledger: Ledger
+    request: Request
+    settings: Settings
+    policy: Policy
+    budget: Budget
+    witness: Witness
+
+    async def run(self, tasks: Iterable[Task]) -> Run:
+        """Plan, write down, do, write down."""
+        early = [task for task in tasks if not task.late]
+        late = [task for task in tasks if task.late]
+        as_of = await clock(self.connection)
+        survey = Survey(
+            connection=self.connection, policy=self.policy, as_of=as_of, only_changed=only_changed(self.request.names)
+        )
+        within = await scope(self.connection, self.policy, self.request.tables)
+        # Before the ledger is touched: a policy that does not fit this database changes nothing in it.
+        steps = await plan(early, survey, within)
+        await self.ledger.install()
+        await self.ledger.close_dead()
+        carried = await self.ledger.carried()
+        run_id = await self.ledger.begin(self.request.name, self.request.scheduler, as_of)
+        execution = Execution(
+            connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
+            witness=self.witness, run_id=run_id,
+        )  # fmt: skip
+        verdicts = await self._do(execution, steps, carried)
+        for task in late:
+            verdicts += await self._do(execution, await self._late(task, survey, within), carried)
+        await self.ledger.prune(self.settings.ledger_keep)
+        return await self.ledger.end(run_id, *_concluded(verdicts))
+
+    async def _late(self, task: Task, survey: Survey, within: Scope | None) -> list[Step]:
+        return await plan([task], replace(survey, changed_at=await self.ledger.changed_at()), within)
+
+    async def _do(
+        self, execution: Execution, steps: list[Step], carried: Mapping[tuple[str, str, str], Carried]
+    ) -> list[Verdict]:
+        def last(step: Step) -> Carried | None:
+            return carried.get((step.task, str(step.table), step.rule))
+
+        # What an earlier run never came to goes first, or a large table could starve all those after it for ever.
+        ordered = sorted(steps, key=lambda step: not ((before := last(step)) and before.starved))
+        self.witness.planned(ordered)
+        ids = [await self.ledger.add(execution.run_id, step) for step in ordered]
+        return [
+            await execution.step(step, step_id, _resumed(step, last(step)))
+            for step, step_id in zip(ordered, ids, strict=True)
+        ]
+
+
+def _resumed(step: Step, before: Carried | None) -> Cursor | None:
+    if before is None or before.cursor is None or before.strategy != step.strategy or isinstance(step, Settled):
+        return None
+    return step.resume(before.cursor)
+
+
+def _concluded(verdicts: list[Verdict]) -> tuple[RunStatus, StopReason, str | None]:
+    """A run is as good as its worst step: failed before interrupted before succeeded."""
+    for statuses, conclusion in (
+        ((StepStatus.FAILED, StepStatus.BLOCKED), RunStatus.FAILED),
+        ((StepStatus.INTERRUPTED,), RunStatus.INTERRUPTED),
+    ):
+        for verdict in verdicts:
+            if verdict.status in statuses:
+                return conclusion, verdict.stop_reason, verdict.message
+    return RunStatus.SUCCEEDED, StopReason.DONE, None

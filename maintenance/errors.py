@@ -1,0 +1,53 @@
+"""What can go wrong, as one tree. A message gives the fact, its consequence and the remedy.
+
+MaintenanceError
+├── UsageError            wrong words on the command line                           exit 2
+├── SettingsError         an environment variable is missing or wrong               exit 2
+├── PolicyError           the policy file is wrong, or does not fit the database    exit 2
+├── DatabaseError         the server cannot be reached, refuses us, or cannot serve exit 2
+├── LedgerError           the ledger's schema is missing and may not be made        exit 2
+├── DemoError             the embedded server cannot be started                     exit 2
+├── Blocked               the server skipped what we asked for (missing privilege)  the step is `blocked`
+├── LeaseHeld             another run holds the lease of this database              exit 4
+└── RunFailed             raised by triggers, so that their host sees a failed run
+"""
+
+
+class MaintenanceError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class UsageError(MaintenanceError):
+    """The command line asks for something that does not exist."""
+
+
+class SettingsError(MaintenanceError):
+    """An environment variable is missing or has a value that cannot be used."""
+
+
+class PolicyError(MaintenanceError):
+    """The policy file cannot be read, or asks for something that this database does not have."""
+
+
+class DatabaseError(MaintenanceError):
+    """The server cannot be reached, refuses the login, or is not one that can be maintained."""
+
+
+class LedgerError(MaintenanceError):
+    """The ledger's schema is absent and this role may not create it."""
+
+
+class DemoError(MaintenanceError):
+    """The embedded PostgreSQL of the demo and the tests cannot be started."""
+
+
+class Blocked(MaintenanceError):
+    """The server answered, but skipped the work: never to be counted as done."""
+
+
+class LeaseHeld(MaintenanceError):
+    """Another run works on this database; this one must not."""
+
+
+class RunFailed(MaintenanceError):
+    """A scheduled run ended `failed`; raised so that the scheduler's host records a failure."""

@@ -1,0 +1,141 @@
+"""Execution of one step: batches inside the budget, each committed with its checkpoint, and retried."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import asyncpg
+from asyncpg import Connection
+from asyncpg import exceptions as pg
+
+from maintenance.budget import Budget
+from maintenance.catalog import total_bytes
+from maintenance.database import limit_statements, name_session
+from maintenance.errors import Blocked, DatabaseError
+from maintenance.ledger import Ledger
+from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.pace import Pace
+from maintenance.planner import failure
+from maintenance.settings import Settings
+from maintenance.witness import Witness
+
+_YIELDS = (pg.LockNotAvailableError, pg.DeadlockDetectedError, pg.SerializationError)
+_ATTEMPTS = 3
+_PAUSE = 0.2
+_OUT_OF_BUDGET = Verdict(
+    status=StepStatus.INTERRUPTED,
+    stop_reason=StopReason.BUDGET,
+    message="the budget is used up; the next run goes on from here",
+)
+
+
+@dataclass(slots=True)
+class _Tally:
+    rows: int = 0
+    batches: int = 0
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What every step of a run is done with."""
+
+    connection: Connection
+    ledger: Ledger
+    settings: Settings
+    budget: Budget
+    witness: Witness
+    run_id: int
+
+    async def step(self, step: Step, step_id: int, cursor: Cursor | None) -> Verdict:
+        """Do a step as far as the budget goes, and write down how it ended.
+
+        Raises:
+            DatabaseError: the connection was lost.
+        """
+        started = time.monotonic()
+        tally = _Tally()
+        size = None
+        if isinstance(step, Settled):
+            verdict = step.verdict
+        elif self.budget.left <= 0:
+            verdict = _OUT_OF_BUDGET
+        else:
+            self.witness.began(step)
+            await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}")
+            await self.ledger.begin_step(step_id, await total_bytes(self.connection, step.table), cursor)
+            verdict = await self._judged(step, step_id, cursor, tally)
+            size = await total_bytes(self.connection, step.table)
+        seconds = time.monotonic() - started
+        await self.ledger.end_step(step_id, verdict, note=tally.note, size=size, seconds=seconds)
+        self.witness.ended(step, verdict, tally.rows)
+        return verdict
+
+    async def _judged(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
+        """The batches of a step, and its end in words whatever ended it."""
+        try:
+            return await self._batches(step, step_id, cursor, tally)
+        except Blocked as error:
+            return Verdict(status=StepStatus.BLOCKED, stop_reason=StopReason.BLOCKED, message=str(error))
+        except pg.QueryCanceledError as error:
+            return _OUT_OF_BUDGET if self.budget.left < _PAUSE else failure(self.connection, error)
+        except pg.LockNotAvailableError as error:
+            verdict = failure(self.connection, error)
+            if tally.batches == 0:
+                return verdict
+            return Verdict(
+                status=StepStatus.INTERRUPTED,
+                stop_reason=StopReason.LOCK,
+                message=f"{error}; the application holds what is left, the next run goes on from here",
+                sqlstate=error.sqlstate,
+            )
+        except asyncpg.PostgresError as error:
+            return failure(self.connection, error)
+        except (asyncpg.InterfaceError, OSError) as error:
+            raise DatabaseError(
+                f"The connection was lost ({error}); run again to go on from the last committed batch."
+            ) from error
+
+    async def _batches(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
+        pace = Pace(step.limits, self.settings.batch_target)
+        while True:
+            size = pace.size_within(self.budget.left)
+            if size is None:
+                return _OUT_OF_BUDGET
+            began = time.monotonic()
+            batch = await self._batch(step, step_id, cursor, size)
+            if batch.paced:
+                pace.took(size, time.monotonic() - began)
+            cursor = batch.cursor
+            tally.rows += batch.rows
+            tally.batches += 1
+            tally.note = batch.note or tally.note
+            self.witness.advanced(step, batch, tally.rows)
+            if batch.done:
+                return DONE
+
+    async def _batch(self, step: Step, step_id: int, cursor: Cursor | None, size: int) -> Batch:
+        """One batch; when the application held what we wanted, we wait a little and try again as the one who yields."""
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return await self._committed(step, step_id, cursor, size)
+            except _YIELDS:
+                if attempt == _ATTEMPTS or self.budget.left < _PAUSE * attempt:
+                    raise
+                await asyncio.sleep(_PAUSE * attempt)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _committed(self, step: Step, step_id: int, cursor: Cursor | None, size: int) -> Batch:
+        began = time.monotonic()
+        async with AsyncExitStack() as stack:
+            if step.transactional:
+                await stack.enter_async_context(self.connection.transaction())
+            await limit_statements(self.connection, self.budget.left, local=step.transactional)
+            if not step.transactional:
+                stack.push_async_callback(limit_statements, self.connection, self.settings.budget, local=False)
+            batch = await step.batch(self.connection, cursor, size)
+            await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
+            return batch

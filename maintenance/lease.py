@@ -1,0 +1,40 @@
+"""The lease: one run at a time on a database, held by a session advisory lock that the server frees."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from asyncpg import Connection
+
+from maintenance.errors import LeaseHeld
+from maintenance.sql import statement
+
+
+@asynccontextmanager
+async def lease(connection: Connection) -> AsyncIterator[None]:
+    """Hold the lease of this database; tried, not awaited.
+
+    Raises:
+        LeaseHeld: another session has it; the message says which.
+    """
+    if not await connection.fetchval(statement("lease", "take")):
+        row = await connection.fetchrow(statement("lease", "holder"))
+        holder = (
+            f"{row['application_name']!r}, process {row['pid']}, since {row['backend_start']:%Y-%m-%d %H:%M} UTC"
+            if row
+            else "another"
+        )
+        raise LeaseHeld(
+            f"Another run holds the lease of this database ({holder}), so this one was skipped; "
+            "the work waits for the next run."
+        )
+    try:
+        yield
+    finally:
+        try:
+            await connection.execute(statement("lease", "release"))
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            # The session is gone, and the lock with it.
+            connection.terminate()

@@ -1,0 +1,164 @@
+"""The ledger: schema `maintenance`, where runs and steps are written before a row goes, and batches with their rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from asyncpg import Connection, Record
+from asyncpg import exceptions as pg
+
+from maintenance.database import fetch_one
+from maintenance.errors import LedgerError
+from maintenance.models import Batch, Cursor, Run, RunStatus, Step, StepResult, StepStatus, StopReason, Verdict
+from maintenance.sql import script, statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """How the last attempt at a step ended, as far as the next one needs to know."""
+
+    strategy: str
+    cursor: Cursor | None
+    starved: bool
+    """Its run ended before it got its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The ledger as one session writes and reads it."""
+
+    connection: Connection
+
+    async def installed(self) -> bool:
+        """Whether the ledger is there and this role may read and write it."""
+        state = await fetch_one(self.connection, statement("ledger", "state"))
+        return bool(state["installed"] and state["usable"])
+
+    async def install(self) -> None:
+        """Make the ledger's schema where it is missing; safe to repeat, also from two sessions at once.
+
+        Raises:
+            LedgerError: this role may not.
+        """
+        if await self.installed():
+            return
+        try:
+            async with self.connection.transaction():
+                await self.connection.execute(statement("ledger", "one_installer"))
+                await self.connection.execute(script("install/ledger"))
+        except (pg.InsufficientPrivilegeError, pg.ReadOnlySQLTransactionError) as error:
+            raise LedgerError(await self._cure(error)) from error
+
+    async def _cure(self, error: Exception) -> str:
+        role, database = await fetch_one(self.connection, statement("ledger", "grantee"))
+        return (
+            f"The ledger (schema maintenance) cannot be made or used by this role ({error}), and without it no run "
+            f"starts, so nothing was deleted. As the database's owner, GRANT CREATE ON DATABASE {database} TO {role}; "
+            f"or run `python -m maintenance install` and then GRANT USAGE ON SCHEMA maintenance TO {role}; "
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA maintenance TO {role};"
+        )
+
+    async def close_dead(self) -> None:
+        """Mark runs that died as interrupted. Only for the holder of the lease, who knows that no run is alive."""
+        async with self.connection.transaction():
+            await self.connection.execute(statement("ledger", "close_dead"))
+            await self.connection.execute(statement("ledger", "close_dead_steps"))
+
+    async def begin(self, name: str, scheduler: str, as_of: datetime) -> int:
+        """Write down that a run begins; returns its id."""
+        return int(await self.connection.fetchval(statement("ledger", "begin_run"), name, scheduler, as_of))
+
+    async def skip(self, name: str, scheduler: str, why: str) -> int:
+        """Write down that a run did not begin since another holds the lease; returns its id."""
+        return int(await self.connection.fetchval(statement("ledger", "skip_run"), name, scheduler, why))
+
+    async def add(self, run_id: int, step: Step) -> int:
+        """Write down a step that is to be done; returns its id."""
+        values = (run_id, step.task, str(step.table), step.strategy, step.rule, step.summary)
+        return int(await self.connection.fetchval(statement("ledger", "add_step"), *values))
+
+    async def begin_step(self, step_id: int, size: int | None, cursor: Cursor | None) -> None:
+        """Write down that a step begins, how many bytes its table has, and where it starts."""
+        await self.connection.execute(statement("ledger", "begin_step"), step_id, size, _json(cursor))
+
+    async def checkpoint(self, step_id: int, batch: Batch, seconds: float) -> None:
+        """Write down a batch; in its own transaction where it has one."""
+        values = (batch.rows, batch.updated, seconds, _json(batch.cursor))
+        await self.connection.execute(statement("ledger", "checkpoint"), step_id, *values)
+
+    async def end_step(
+        self, step_id: int, verdict: Verdict, *, note: str | None, size: int | None, seconds: float
+    ) -> None:
+        """Write down how a step ended."""
+        error = None if verdict.stop_reason is StopReason.DONE else verdict.message
+        values = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate, size, seconds)
+        await self.connection.execute(statement("ledger", "end_step"), step_id, *values)
+
+    async def end(self, run_id: int, status: RunStatus, stop_reason: StopReason, error: str | None) -> Run:
+        """Write down how a run ended, and return it as it stands."""
+        await self.connection.execute(statement("ledger", "end_run"), run_id, status, stop_reason, error)
+        run = await self.run(run_id)
+        if run is None:
+            raise LedgerError(f"Run {run_id} has vanished from the ledger; somebody removed it while it was at work.")
+        return run
+
+    async def carried(self) -> dict[tuple[str, str, str], Carried]:
+        """What earlier runs left behind, by task, table and rule."""
+        unfinished = (StepStatus.INTERRUPTED, StepStatus.FAILED, StepStatus.PENDING, StepStatus.RUNNING)
+        return {
+            (row["task"], row["table_name"], row["rule"]): Carried(
+                strategy=row["strategy"],
+                cursor=json.loads(row["cursor"]) if row["cursor"] else None,
+                starved=row["batches"] == 0 and row["stop_reason"] == StopReason.BUDGET,
+            )
+            for row in await self.connection.fetch(statement("ledger", "carried"))
+            if row["status"] in unfinished
+        }
+
+    async def changed_at(self) -> dict[str, datetime]:
+        """When a run last deleted or rewrote rows of each table."""
+        rows = await self.connection.fetch(statement("ledger", "changed_at"))
+        return {row["table_name"]: row["changed_at"] for row in rows}
+
+    async def prune(self, keep: float) -> None:
+        """Remove runs that ended more than `keep` seconds ago."""
+        await self.connection.execute(statement("ledger", "prune"), keep)
+
+    async def runs(self, limit: int) -> list[Run]:
+        """The last runs, newest first, without their steps."""
+        return [_run(row, ()) for row in await self.connection.fetch(statement("ledger", "runs"), limit)]
+
+    async def run(self, run_id: int) -> Run | None:
+        """A run with its steps, or None."""
+        row = await self.connection.fetchrow(statement("ledger", "run"), run_id)
+        if row is None:
+            return None
+        steps = await self.connection.fetch(statement("ledger", "steps"), run_id)
+        return _run(row, tuple(_result(step) for step in steps))
+
+
+def _json(cursor: Cursor | None) -> str | None:
+    return None if cursor is None else json.dumps(cursor)
+
+
+def _run(row: Record, steps: tuple[StepResult, ...]) -> Run:
+    return Run(
+        id=row["id"], name=row["name"], status=RunStatus(row["status"]), stop_reason=_reason(row),
+        scheduler=row["scheduler"], as_of=row["as_of"], started_at=row["started_at"], ended_at=row["ended_at"],
+        rows=row["rows"], error=row["error"], steps=steps,
+    )  # fmt: skip
+
+
+def _result(row: Record) -> StepResult:
+    return StepResult(
+        task=row["task"], table=row["table_name"], strategy=row["strategy"], status=StepStatus(row["status"]),
+        stop_reason=_reason(row), rows=row["rows"], updated=row["updated"], batches=row["batches"],
+        seconds=row["seconds"], bytes_before=row["bytes_before"], bytes_after=row["bytes_after"],
+        summary=row["summary"], note=row["note"], error=row["error"], sqlstate=row["sqlstate"],
+    )  # fmt: skip
+
+
+def _reason(row: Record) -> StopReason | None:
+    return StopReason(row["stop_reason"]) if row["stop_reason"] else None

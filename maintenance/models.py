@@ -1,0 +1,176 @@
+"""The vocabulary of a run: what a task plans, what a batch did, how a step and a run ended."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+if TYPE_CHECKING:
+    from asyncpg import Connection
+
+    from maintenance.names import Table
+
+Cursor: TypeAlias = dict[str, int | str | None]
+"""How far a step has come, in the words of its strategy; stored as JSON beside the batch's work."""
+
+
+class RunStatus(StrEnum):
+    """How a run stands. `interrupted` left work for the next run; it did not fail."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    INTERRUPTED = "interrupted"
+
+
+class StepStatus(StrEnum):
+    """How a step stands. Only `succeeded` and `absent` count as nothing left to do."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    BLOCKED = "blocked"
+    ABSENT = "absent"
+
+
+class StopReason(StrEnum):
+    """Why a run or a step ended."""
+
+    DONE = "done"
+    BUDGET = "budget"
+    LOCK = "lock"
+    LAG = "lag"
+    GUARD = "guard"
+    BLOCKED = "blocked"
+    PAUSED = "paused"
+    LEASE = "lease"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """An end that needs no batch, or cut the batches short: why, in words, and the server's SQLSTATE if it gave one."""
+
+    status: StepStatus
+    stop_reason: StopReason
+    message: str | None = None
+    sqlstate: str | None = None
+
+
+DONE = Verdict(status=StepStatus.SUCCEEDED, stop_reason=StopReason.DONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one bounded unit of work did, and where the next one starts."""
+
+    rows: int = 0
+    """Rows deleted."""
+    updated: int = 0
+    """Rows rewritten."""
+    cursor: Cursor | None = None
+    done: bool
+    progress: float | None = None
+    """Share of the step's way that lies behind, 0 to 1; None where nobody can tell."""
+    note: str | None = None
+    """What a person should know of it, when rows do not tell."""
+    paced: bool = True
+    """False where its time says nothing of the next batch's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(ABC):
+    """One table's share of a task, decided but not yet done. A strategy is a subclass; `str()` says what it does."""
+
+    transactional: ClassVar[bool] = True
+    """False where PostgreSQL refuses the work inside a transaction (VACUUM)."""
+    limits: ClassVar[tuple[int, int, int]] = (1, 1, 1)
+    """Smallest, first and largest size of a batch, in the strategy's own unit (blocks or rows)."""
+
+    task: str
+    strategy: str
+    table: Table
+    """A plain table or a leaf partition, never a partitioned parent (but for ANALYZE, which needs it)."""
+    rule: str = ""
+    """Names the policy's rule; with task, table and strategy it finds this step's cursor in an earlier run."""
+    rows: int | None = None
+    """Rows that would go; None where the plan did not count."""
+    exact: bool = False
+    summary: str
+    need: float = 0.0
+    """The larger, the earlier within its task."""
+
+    def __str__(self) -> str:
+        return f"{self.task} {self.table} by {self.strategy}: {self.summary}"
+
+    @abstractmethod
+    async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
+        """Do one unit of at most about `limit`; safe to repeat, and safe to lose with its transaction."""
+
+    def resume(self, cursor: Cursor) -> Cursor | None:
+        """Where to go on with the cursor of an earlier run; None starts anew."""
+        return cursor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled(Step):
+    """A step that was over before it began: the table is absent, a guard stopped it, or planning it failed."""
+
+    strategy: str = "none"
+    verdict: Verdict
+
+    async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
+        """Nothing: the verdict stands."""
+        return Batch(done=True, cursor=cursor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """A step as the ledger has it in the end."""
+
+    task: str
+    table: str
+    strategy: str
+    status: StepStatus
+    stop_reason: StopReason | None
+    rows: int
+    updated: int
+    batches: int
+    seconds: float
+    bytes_before: int | None
+    bytes_after: int | None
+    summary: str
+    note: str | None
+    error: str | None
+    sqlstate: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as the ledger has it."""
+
+    id: int
+    name: str
+    status: RunStatus
+    stop_reason: StopReason | None
+    scheduler: str
+    as_of: datetime
+    started_at: datetime
+    ended_at: datetime | None
+    rows: int
+    error: str | None
+    steps: tuple[StepResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run would do at an instant."""
+
+    as_of: datetime
+    steps: tuple[Step, ...]

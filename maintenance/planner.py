@@ -1,0 +1,124 @@
+"""The planner: asks the tasks what they would do. A rule that cannot be planned fails as a step, not as a run."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+from asyncpg import Connection
+from asyncpg import exceptions as pg
+
+from maintenance.catalog import find
+from maintenance.errors import DatabaseError, PolicyError, UsageError
+from maintenance.models import Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.names import Table, TableName
+from maintenance.policy import Policy
+from maintenance.tasks.survey import Draft, Survey, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """The tables that a run was asked to keep to."""
+
+    names: frozenset[str]
+    tables: frozenset[Table]
+
+    def drafts(self, draft: Draft) -> bool:
+        """Whether a draft may have something to do with these tables."""
+        return draft.table is None or draft.table.name in self.names
+
+    def steps(self, step: Step) -> bool:
+        """Whether a step is about one of these tables."""
+        absent = isinstance(step, Settled) and step.verdict.status is StepStatus.ABSENT
+        return step.table in self.tables or (absent and step.table.name in self.names)
+
+
+async def scope(connection: Connection, policy: Policy, names: Sequence[str]) -> Scope | None:
+    """The tables of `--tables`, with their partitions; None where none was named.
+
+    Raises:
+        UsageError: a name is neither in the policy nor in the database.
+    """
+    if not names:
+        return None
+    tables: set[Table] = set()
+    parsed = [_parsed(name) for name in names]
+    for name in parsed:
+        relation = await find(connection, name)
+        if relation is not None:
+            tables.update([relation.table, *(leaf.table for leaf in relation.leaves)])
+        elif name not in set(policy.tables()):
+            near = difflib.get_close_matches(str(name), [str(table) for table in policy.tables()], n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "name tables of the policy or of the database."
+            raise UsageError(f"--tables: there is no table {str(name)!r}; {hint}")
+    return Scope(
+        names=frozenset(name.name for name in parsed) | {table.name for table in tables}, tables=frozenset(tables)
+    )
+
+
+async def plan(tasks: Iterable[Task], survey: Survey, within: Scope | None) -> list[Step]:
+    """All steps of these tasks, each task's neediest first.
+
+    Raises:
+        PolicyError: the policy does not fit the database.
+        DatabaseError: the connection was lost.
+    """
+    steps: list[Step] = []
+    for task in tasks:
+        found: list[Step] = []
+        for draft in task.drafts(survey.policy):
+            if within is None or within.drafts(draft):
+                found += [step for step in await _drafted(draft, survey) if within is None or within.steps(step)]
+        _refuse_twins(found)
+        steps += sorted(found, key=lambda step: -step.need)
+    return steps
+
+
+async def _drafted(draft: Draft, survey: Survey) -> list[Step]:
+    try:
+        return await draft.plan(survey)
+    except pg.QueryCanceledError as error:
+        verdict = Verdict(
+            status=StepStatus.INTERRUPTED, stop_reason=StopReason.BUDGET, message=str(error), sqlstate=error.sqlstate
+        )
+    except asyncpg.PostgresError as error:
+        verdict = failure(survey.connection, error)
+    name = draft.table or TableName(schema=None, name="*")
+    table = Table(schema=name.schema or "", name=name.name)
+    return [Settled(task=draft.task, table=table, summary=f"could not be planned: {verdict.message}", verdict=verdict)]
+
+
+def failure(connection: Connection, error: asyncpg.PostgresError) -> Verdict:
+    """The verdict on a step that the server refused.
+
+    Raises:
+        DatabaseError: there is no connection any more, so nothing else can be done either.
+    """
+    if connection.is_closed():
+        raise DatabaseError(
+            f"The server ended the connection ({error}); run again to go on from the last committed batch."
+        ) from error
+    reason = StopReason.LOCK if isinstance(error, pg.LockNotAvailableError) else StopReason.ERROR
+    return Verdict(status=StepStatus.FAILED, stop_reason=reason, message=str(error), sqlstate=error.sqlstate)
+
+
+def _parsed(name: str) -> TableName:
+    try:
+        return TableName.parse(name)
+    except PolicyError as error:
+        raise UsageError(f"--tables: {error}") from error
+
+
+def _refuse_twins(steps: Iterable[Step]) -> None:
+    seen: set[tuple[Table, str]] = set()
+    for step in steps:
+        if isinstance(step, Settled) and step.verdict.status is not StepStatus.INTERRUPTED:
+            continue
+        if (step.table, step.rule) in seen:
+            raise PolicyError(
+                f"Two {step.task} rules are about {step.table} and the same columns ({step.rule}), once with and once "
+                "without its schema or by a partition; keep one of them."
+            )
+        seen.add((step.table, step.rule))

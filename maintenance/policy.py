@@ -1,0 +1,178 @@
+"""The policy: what must be true of the database, as frozen types; their conditions and intervals the server judges."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from maintenance.errors import PolicyError
+from maintenance.names import TableName, checked_name
+
+_Item = TypeVar("_Item", bound=Hashable)
+
+
+def _table(value: object) -> object:
+    try:
+        return TableName.parse(value) if isinstance(value, str) else value
+    except PolicyError as error:
+        raise ValueError(str(error)) from error
+
+
+def _name(value: object) -> object:
+    try:
+        return checked_name(value) if isinstance(value, str) else value
+    except PolicyError as error:
+        raise ValueError(str(error)) from error
+
+
+def _text(value: object) -> object:
+    if isinstance(value, str) and ("\0" in value or not value.strip()):
+        raise ValueError("is empty or has a NUL character in it")
+    return value
+
+
+def _distinct(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
+    twice = [value for index, value in enumerate(values) if value in values[:index]]
+    if twice:
+        raise ValueError(f"names {twice[0]} twice; name it once")
+    return values
+
+
+PolicyTable = Annotated[TableName, BeforeValidator(_table)]
+Column = Annotated[str, BeforeValidator(_name)]
+Interval = Annotated[str, BeforeValidator(_text)]
+Condition = Annotated[str, BeforeValidator(_text)]
+Tables = Annotated[tuple[PolicyTable, ...], Field(min_length=1, strict=False)]
+Columns = Annotated[tuple[Column, ...], Field(min_length=1, strict=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, strict=False)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys and wrong types are refused, nothing is coerced."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class Retention(Section):
+    """Rows of `table` live for `keep` after `column`; `where` narrows the rule to some of the rows."""
+
+    table: PolicyTable
+    column: Column
+    keep: Interval
+    where: Condition | None = None
+    allow_empty: bool = False
+
+    def identities(self) -> Iterator[Hashable]:
+        """What must not occur twice in a policy."""
+        yield self.table, self.column, self.where
+
+
+class Duplicates(Section):
+    """Of the rows of a table with one `key`, only the greatest by `newest` stays."""
+
+    tables: Tables
+    key: Columns
+    newest: Columns
+
+    @field_validator("key", "newest")
+    @classmethod
+    def _each_once(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        return _distinct(columns)
+
+    @field_validator("tables")
+    @classmethod
+    def _tables_once(cls, tables: tuple[TableName, ...]) -> tuple[TableName, ...]:
+        return _distinct(tables)
+
+    def identities(self) -> Iterator[Hashable]:
+        """What must not occur twice in a policy."""
+        for table in self.tables:
+            yield table, frozenset(self.key)
+
+
+class Orphans(Section):
+    """A row whose `column` is in no `parent.parent_column` goes, once `age_column` is older than `grace`."""
+
+    tables: Tables
+    column: Column
+    parent: PolicyTable
+    parent_column: Column
+    grace: Interval | None = None
+    age_column: Column | None = None
+    allow_empty_parent: bool = False
+
+    @field_validator("tables")
+    @classmethod
+    def _tables_once(cls, tables: tuple[TableName, ...]) -> tuple[TableName, ...]:
+        return _distinct(tables)
+
+    @model_validator(mode="after")
+    def _grace_needs_age(self) -> Orphans:
+        if (self.grace is None) != (self.age_column is None):
+            raise ValueError("needs both 'grace' and 'age_column', or neither: a grace period is measured on a column")
+        return self
+
+    def identities(self) -> Iterator[Hashable]:
+        """What must not occur twice in a policy."""
+        for table in self.tables:
+            yield table, self.column, self.parent, self.parent_column
+
+
+class Reference(Section):
+    """A column, scalar or array, whose values refer to a catalog."""
+
+    table: PolicyTable
+    column: Column
+
+
+class Unreferenced(Section):
+    """A row of the catalog `table` whose `column` occurs in none of the `references` goes."""
+
+    table: PolicyTable
+    column: Column
+    references: Annotated[tuple[Reference, ...], Field(min_length=1, strict=False)]
+    count_column: Column | None = None
+    allow_empty_parent: bool = False
+
+    @field_validator("references")
+    @classmethod
+    def _references_once(cls, references: tuple[Reference, ...]) -> tuple[Reference, ...]:
+        return _distinct(references)
+
+    def identities(self) -> Iterator[Hashable]:
+        """What must not occur twice in a policy."""
+        yield self.table, self.column
+
+
+class Vacuum(Section):
+    """When a table needs VACUUM or ANALYZE. Row thresholds work like autovacuum's: a number plus a share."""
+
+    tables: Annotated[tuple[Annotated[str, BeforeValidator(_text)], ...], Field(min_length=1, strict=False)] = ("*",)
+    dead_rows: Count = 1000
+    dead_fraction: Fraction = 0.05
+    insert_rows: Count = 10_000
+    insert_fraction: Fraction = 0.2
+    xid_age: Count = 150_000_000
+    analyze_rows: Count = 500
+    analyze_fraction: Fraction = 0.05
+    truncate: bool = True
+
+
+class Policy(Section):
+    """One file for one database."""
+
+    retention: Annotated[tuple[Retention, ...], Field(strict=False)] = ()
+    duplicates: Annotated[tuple[Duplicates, ...], Field(strict=False)] = ()
+    orphans: Annotated[tuple[Orphans, ...], Field(strict=False)] = ()
+    unreferenced: Annotated[tuple[Unreferenced, ...], Field(strict=False)] = ()
+    vacuum: Vacuum = Vacuum()
+
+    def tables(self) -> Iterator[TableName]:
+        """Every table that a rule may delete from."""
+        yield from (rule.table for rule in self.retention)
+        yield from (table for group in self.duplicates for table in group.tables)
+        yield from (table for group in self.orphans for table in group.tables)
+        yield from (rule.table for rule in self.unreferenced)

@@ -1,0 +1,99 @@
+"""The policy file: TOML in, a policy out, or an error that names the place and the nearest word that is known."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from maintenance.errors import PolicyError
+from maintenance.policy import Duplicates, Orphans, Policy, Reference, Retention, Section, Unreferenced, Vacuum
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+
+def load(path: Path) -> Policy:
+    """Read and check a policy file.
+
+    Raises:
+        PolicyError: the file is missing, is no TOML, or breaks the rules of a policy; the message names the place.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise PolicyError(f"No policy file at {path}; write one, or set MAINTENANCE_POLICY to its path.") from error
+    except (OSError, ValueError) as error:
+        raise PolicyError(
+            f"The policy file {path} cannot be read ({error}); make it a readable UTF-8 text file."
+        ) from error
+    return parse(text, path.name)
+
+
+def parse(text: str, file: str = "policy") -> Policy:
+    """Check the text of a policy; `file` names it in errors.
+
+    Raises:
+        PolicyError: as for `load`.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{file} is not valid TOML: {error}.") from error
+    try:
+        policy = Policy.model_validate(document)
+    except ValidationError as error:
+        told = "\n".join(_told(detail) for detail in error.errors())
+        raise PolicyError(f"{file}: {told}") from error
+    _refuse_twins(policy, file)
+    return policy
+
+
+def _refuse_twins(policy: Policy, file: str) -> None:
+    for section in ("retention", "duplicates", "orphans", "unreferenced"):
+        seen: dict[Hashable, int] = {}
+        for number, rule in enumerate(getattr(policy, section), start=1):
+            for identity in rule.identities():
+                if identity in seen:
+                    first = seen[identity]
+                    raise PolicyError(
+                        f"{file}: {section}[{number}] says the same as {section}[{first}] (same table and columns); "
+                        "two rules would fight over the same rows. Keep one of them."
+                    )
+                seen[identity] = number
+
+
+def _told(detail: ErrorDetails) -> str:
+    place = _place(detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{place} is not a known key{_nearest(detail['loc'])}."
+    message = detail["msg"].removeprefix("Value error, ")
+    message = {"missing": "is missing; the rule needs it", "too_short": "is empty; name at least one"}.get(
+        detail["type"], message
+    )
+    return f"{place}: {message}."
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """`retention[2].keep` for pydantic's ('retention', 1, 'keep'): rules are counted from 1, as readers count."""
+    place = ""
+    for part in location:
+        place += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
+    return place.lstrip(".")
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    section: type[Section] = Policy
+    sections: dict[str, type[Section]] = {
+        "retention": Retention, "duplicates": Duplicates, "orphans": Orphans, "unreferenced": Unreferenced,
+        "vacuum": Vacuum, "references": Reference,
+    }  # fmt: skip
+    for part in location[:-1]:
+        section = sections.get(str(part), section)
+    known = list(section.model_fields)
+    near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"

@@ -1,0 +1,87 @@
+"""Progress of a run for a person: two bars on a terminal, a line a step anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from maintenance.console import coloured, short
+from maintenance.models import Batch, Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.witness import Witness
+
+
+@contextmanager
+def watching(console: Console) -> Iterator[Witness]:
+    """A witness that draws bars while the block runs, or prints lines where the output is no terminal."""
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    progress = Progress(
+        TextColumn("{task.description:<34}"), BarColumn(bar_width=24), TextColumn("{task.fields[detail]:>18}"),
+        TimeElapsedColumn(), console=console, transient=True,
+    )  # fmt: skip
+    with progress:
+        yield _Bars(console, progress)
+
+
+class _Lines(Witness):
+    """A line for each step that did something, or did not do what it should."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._began = time.monotonic()
+
+    def began(self, step: Step) -> None:
+        self._began = time.monotonic()
+
+    def ended(self, step: Step, verdict: Verdict, rows: int) -> None:
+        if verdict.status is StepStatus.ABSENT or (
+            step.transactional and not rows and verdict.stop_reason is StopReason.DONE
+        ):
+            return
+        amount = f"{rows:>9,} rows" if step.transactional else f"{'':>14}"
+        seconds = "" if isinstance(step, Settled) else f"{time.monotonic() - self._began:6.2f} s"
+        name = escape(f"  {step.task:<12} {short(str(step.table)):<20} {amount} {seconds:>8}")
+        self._console.print(f"{name}  {coloured(verdict.stop_reason)}")
+
+
+class _Bars(_Lines):
+    """The lines, and below them how far the step and the run are."""
+
+    def __init__(self, console: Console, progress: Progress) -> None:
+        super().__init__(console)
+        self._progress = progress
+        self._run = progress.add_task("all steps", total=0, detail="")
+        self._step = progress.add_task("", total=None, visible=False, detail="")
+
+    def planned(self, steps: Sequence[Step]) -> None:
+        total = (self._progress.tasks[self._run].total or 0) + len(steps)
+        self._progress.update(self._run, total=total)
+
+    def began(self, step: Step) -> None:
+        super().began(step)
+        name = escape(f"{step.task} {short(str(step.table))}")
+        self._progress.reset(self._step, total=None, description=name, visible=True, detail="")
+
+    def advanced(self, step: Step, batch: Batch, rows: int) -> None:
+        share = batch.progress
+        if share is None and step.rows:
+            share = min(rows / step.rows, 0.99)
+        detail = f"{rows:,} rows" if step.transactional else ""
+        if share is None:
+            self._progress.update(self._step, detail=detail)
+        else:
+            self._progress.update(self._step, total=1.0, completed=share, detail=detail)
+
+    def ended(self, step: Step, verdict: Verdict, rows: int) -> None:
+        super().ended(step, verdict, rows)
+        self._progress.update(self._step, visible=False)
+        done = self._progress.tasks[self._run].completed + 1
+        self._progress.update(
+            self._run, completed=done, detail=f"{done:.0f} of {self._progress.tasks[self._run].total:.0f}"
+        )

@@ -1,0 +1,183 @@
+"""Settings from the environment: the one place where `os.environ` is read, and the one list of what may be set."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from maintenance.errors import SettingsError
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+PREFIX = "MAINTENANCE_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """An environment variable of ours: its default as one would write it, and what it does."""
+
+    name: str
+    default: str | None
+    meaning: str
+
+
+SETTINGS = (
+    Setting(name="MAINTENANCE_POLICY", default="maintenance.toml", meaning="Path of the policy file."),
+    Setting(
+        name="MAINTENANCE_BUDGET",
+        default="8m",
+        meaning="How long a run may take. No batch starts that would not end in time; the rest waits for the next run.",
+    ),
+    Setting(
+        name="MAINTENANCE_BATCH_TARGET",
+        default="200ms",
+        meaning="How long one transaction should take. The size of a batch follows the measured time.",
+    ),
+    Setting(
+        name="MAINTENANCE_LOCK_TIMEOUT",
+        default="2s",
+        meaning="How long a statement waits for a lock before it gives way to the application.",
+    ),
+    Setting(
+        name="MAINTENANCE_COUNT_TIMEOUT",
+        default="10s",
+        meaning="How long `plan` counts for one table before it falls back to the planner's estimate.",
+    ),
+    Setting(
+        name="MAINTENANCE_CONNECT_TIMEOUT",
+        default="15s",
+        meaning="How long a connection attempt may take.",
+    ),
+    Setting(
+        name="MAINTENANCE_LEDGER_KEEP",
+        default="180d",
+        meaning="How long finished runs stay in the ledger.",
+    ),
+    Setting(
+        name="MAINTENANCE_POSTGRES_BIN",
+        default=None,
+        meaning="Folder with `initdb` and `postgres` for the demo and the tests, instead of those of the pip wheel.",
+    ),
+)
+
+LIBPQ = (
+    "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGSSLMODE", "PGSSLROOTCERT",
+)  # fmt: skip
+"""libpq's variables that choose the database. https://www.postgresql.org/docs/current/libpq-envars.html"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The database to maintain. What is None here, the driver takes from libpq's variables and files."""
+
+    host: str
+    port: int | None = None
+    database: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        port = f":{self.port}" if self.port else ""
+        return f"{self.host}{port}/{self.database or self.user or ''}".rstrip("/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that the environment says. Durations are seconds."""
+
+    target: Target | None = None
+    policy: Path = Path("maintenance.toml")
+    budget: float = 480.0
+    batch_target: float = 0.2
+    lock_timeout: float = 2.0
+    count_timeout: float = 10.0
+    connect_timeout: float = 15.0
+    ledger_keep: float = 180 * 86400.0
+    postgres_bin: Path | None = None
+
+    def required_target(self) -> Target:
+        """The database of this environment.
+
+        Raises:
+            SettingsError: none is configured.
+        """
+        if self.target is None:
+            raise SettingsError(
+                "No database is configured, so there is nothing to maintain. Set PGHOST, PGDATABASE and PGUSER "
+                "(and PGPORT, PGPASSWORD or PGPASSFILE, PGSSLMODE as needed), or type `make run` to see a demo "
+                "on a database of its own."
+            )
+        return self.target
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment, or what is given in its place.
+
+    Raises:
+        SettingsError: a value cannot be used, or a variable starts with MAINTENANCE_ and is none of ours.
+    """
+    env = os.environ if environment is None else environment
+    _refuse_unknown(env)
+    defaults = Settings()
+    binaries = env.get("MAINTENANCE_POSTGRES_BIN")
+    return Settings(
+        target=_target(env),
+        policy=Path(env.get("MAINTENANCE_POLICY") or defaults.policy),
+        budget=_duration(env, "MAINTENANCE_BUDGET"),
+        batch_target=_duration(env, "MAINTENANCE_BATCH_TARGET"),
+        lock_timeout=_duration(env, "MAINTENANCE_LOCK_TIMEOUT"),
+        count_timeout=_duration(env, "MAINTENANCE_COUNT_TIMEOUT"),
+        connect_timeout=_duration(env, "MAINTENANCE_CONNECT_TIMEOUT"),
+        ledger_keep=_duration(env, "MAINTENANCE_LEDGER_KEEP"),
+        postgres_bin=Path(binaries) if binaries else None,
+    )
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in a text such as `8m`, `200ms` or `1h30m`.
+
+    Raises:
+        SettingsError: not a duration, or not more than zero.
+    """
+    compact = text.strip().replace(" ", "")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(compact))
+    if _DURATION.sub("", compact) or seconds <= 0:
+        raise SettingsError(f"{text!r} is not a duration above zero; write a number with ms, s, m, h or d, such as 8m.")
+    return seconds
+
+
+def _duration(env: Mapping[str, str], name: str) -> float:
+    text = env.get(name) or next(setting.default for setting in SETTINGS if setting.name == name)
+    try:
+        return parse_duration(text or "")
+    except SettingsError as error:
+        raise SettingsError(f"{name}: {error}") from error
+
+
+def _target(env: Mapping[str, str]) -> Target | None:
+    host = env.get("PGHOST")
+    if not host:
+        return None
+    port = env.get("PGPORT")
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise SettingsError(f"PGPORT is {port!r}; it must be a number from 1 to 65535.")
+    return Target(
+        host=host,
+        port=int(port) if port else None,
+        database=env.get("PGDATABASE") or None,
+        user=env.get("PGUSER") or None,
+        password=env.get("PGPASSWORD") or None,
+    )
+
+
+def _refuse_unknown(env: Mapping[str, str]) -> None:
+    known = [setting.name for setting in SETTINGS]
+    for name in env:
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
+            raise SettingsError(f"{name} is set, but there is no such setting; {hint}")

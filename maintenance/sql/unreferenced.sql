@@ -1,0 +1,69 @@
+-- name: scalar_uses
+select source.tableoid as home, source.ctid as address, source.{column} as value
+    from {reference} as source where source.{column} is not null
+
+-- name: array_uses
+select source.tableoid as home, source.ctid as address, element.value
+    from {reference} as source cross join lateral unnest(source.{column}) as element (value) where element.value is not null
+
+-- name: uses
+-- UNION takes out what one row refers to twice, in one array or in two columns.
+select value, count(*) as uses from (
+    {union}
+) as use group by value
+
+-- name: no_uses
+select {column} as value, 0::bigint as uses from {table} where false
+
+-- name: witness
+exists (select from {reference})
+
+-- name: any_use
+select exists ({uses});
+
+-- name: any_value
+select exists (select from {table} as entry where entry.{column} is not null);
+
+-- name: count
+with referenced as materialized ({uses})
+select count(*) from only {table} as entry
+where entry.{column} is not null and not exists (select from referenced where referenced.value = entry.{column});
+
+-- name: find
+with referenced as materialized ({uses})
+select from {table} as entry
+where entry.{column} is not null and not exists (select from referenced where referenced.value = entry.{column});
+
+-- name: changed
+or entry.{count_column} is distinct from referenced.uses
+
+-- name: counted
+, counted as (
+    update only {table} as entry set {count_column} = target.uses
+    from target
+    where target.uses is not null
+      and entry.ctid = any (array(select address from target where uses is not null))
+      and entry.ctid = target.address and entry.xmin = target.version
+    returning 1
+)
+
+-- name: sweep_stretch
+-- `version` keeps a row that is written to while we wait for its lock: what refers to it may have come with that write,
+-- after our snapshot. The witnesses are asked again in every batch: a reference emptied meanwhile must not empty us.
+with referenced as materialized ({uses}),
+target as materialized (
+    select entry.ctid as address, entry.xmin as version, referenced.uses
+    from only {table} as entry
+    left join referenced on referenced.value = entry.{column}
+    where entry.ctid >= $1::tid and entry.ctid < $2::tid and entry.{column} is not null
+      and (referenced.uses is null {changed})
+),
+removed as (
+    delete from only {table} as entry
+    using target
+    where target.uses is null and {witnessed}
+      and entry.ctid = any (array(select address from target where uses is null))
+      and entry.ctid = target.address and entry.xmin = target.version
+    returning 1
+){counted}
+select (select count(*) from removed) as removed, {updated} as updated;

@@ -1,0 +1,46 @@
+"""VACUUM and ANALYZE skip a table with a mere warning where a privilege is missing; its time stamp tells."""
+
+from __future__ import annotations
+
+import asyncio
+
+from asyncpg import Connection, PostgresLogMessage
+
+from maintenance.errors import Blocked
+from maintenance.names import Table
+
+_PATIENCE = 20
+_PAUSE = 0.1
+
+
+async def stamped(connection: Connection, table: Table, oid: int, command: str, stamp: str) -> None:
+    """Run the command and see that the table's stamp moves; up to 2 s later, as PostgreSQL 14 reports with a delay.
+
+    Raises:
+        Blocked: the stamp stayed where it was; the message has the server's warnings.
+    """
+    warnings: list[str] = []
+
+    def heard(_connection: object, message: PostgresLogMessage) -> None:
+        warnings.append(str(message))
+
+    before = await connection.fetchval(stamp, oid)
+    connection.add_log_listener(heard)
+    try:
+        await connection.execute(command)
+        # The driver hands warnings over in a later turn of the loop.
+        await asyncio.sleep(0)
+    finally:
+        connection.remove_log_listener(heard)
+    for attempt in range(_PATIENCE):
+        after = await connection.fetchval(stamp, oid)
+        if after is not None and after != before:
+            return
+        if warnings and attempt:
+            break
+        await asyncio.sleep(_PAUSE)
+    said = "; ".join(warnings) or "the server gave no reason"
+    raise Blocked(
+        f"{table} was skipped by the server ({said}), so nothing was done to it; make this role its owner, "
+        f"or, from PostgreSQL 17, GRANT MAINTAIN ON {table.sql} to it."
+    )

@@ -1,0 +1,135 @@
+"""A database for one test, and the ways in which a test maintains it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from asyncpg import Connection
+
+from maintenance.demo.server import Server
+from maintenance.engine import Request, performed, planned
+from maintenance.models import Plan, Run, Step, StepResult
+from maintenance.settings import Settings, Target
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """A fresh database; `connection` is a superuser's."""
+
+    server: Server
+    name: str
+    connection: Connection
+    folder: Path
+
+    @property
+    def settings(self) -> Settings:
+        """Settings for this database, with the policy of the last `write_policy`."""
+        target = Target(
+            host=self.server.host,
+            port=self.server.port,
+            database=self.name,
+            user=self.server.user,
+            password=self.server.password,
+        )
+        return Settings(target=target, policy=self.policy_file)
+
+    @property
+    def policy_file(self) -> Path:
+        return self.folder / "policy.toml"
+
+    def write_policy(self, text: str) -> None:
+        self.policy_file.write_text(text, encoding="utf-8")
+
+    async def execute(self, sql: str) -> None:
+        await self.connection.execute(sql)
+
+    async def values(self, sql: str, *arguments: object) -> list[Any]:
+        """The first column of a query's rows, in their order."""
+        return [row[0] for row in await self.connection.fetch(sql, *arguments)]
+
+    async def run(self, *names: str, policy: str | None = None, tables: Sequence[str] = (), **changed: Any) -> Run:
+        """A run in this process; `changed` are settings that differ, such as budget=0.3."""
+        if policy is not None:
+            self.write_policy(policy)
+        settings = replace(self.settings, **changed)
+        return await performed(Request(names=names, tables=tuple(tables), scheduler="test"), settings)
+
+    async def plan(self, *names: str, policy: str | None = None, tables: Sequence[str] = (), **changed: Any) -> Plan:
+        if policy is not None:
+            self.write_policy(policy)
+        return await planned(Request(names=names, tables=tuple(tables)), replace(self.settings, **changed))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a process that maintains this database."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "MAINTENANCE_"))}
+        own = {"MAINTENANCE_POLICY": str(self.policy_file), "PYTHONPATH": str(ROOT)}
+        return {**inherited, **self.server.environment(self.name), **own}
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "maintenance", *arguments]
+
+    async def cli(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """The real command line, in a process of its own."""
+        return await asyncio.to_thread(
+            subprocess.run,
+            self.command(*arguments),
+            env={**self.environment, **environment},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    async def cli_json(self, *arguments: str, exit_code: int = 0, **environment: str) -> Any:
+        """The document that the command line prints with --json."""
+        done = await self.cli(*arguments, "--json", **environment)
+        assert done.returncode == exit_code, done.stderr + done.stdout
+        return json.loads(done.stdout)
+
+
+@asynccontextmanager
+async def fresh(server: Server, name: str, folder: Path, template: str = "template1") -> AsyncIterator[Database]:
+    """A database of that name, dropped in the end."""
+    admin = await connect(server, "postgres")
+    try:
+        await admin.execute(f'create database "{name}" template "{template}"')
+        try:
+            connection = await connect(server, name)
+            try:
+                yield Database(server=server, name=name, connection=connection, folder=folder)
+            finally:
+                await connection.close()
+        finally:
+            await admin.execute(f'drop database "{name}" with (force)')
+    finally:
+        await admin.close()
+
+
+async def connect(server: Server, database: str) -> Connection:
+    return await asyncpg.connect(
+        host=server.host, port=server.port, user=server.user, password=server.password, database=database
+    )
+
+
+def step(run: Run, task: str, table: str = "") -> StepResult:
+    """The only step of a run with that task (and table, with its schema)."""
+    (found,) = [s for s in run.steps if s.task == task and table in ("", s.table)]
+    return found
+
+
+def planned_step(plan: Plan, task: str, table: str = "") -> Step:
+    (found,) = [s for s in plan.steps if s.task == task and table in ("", str(s.table))]
+    return found
