@@ -43,6 +43,7 @@ async def _connect(target: Target, settings: Settings, name: str, *, read_only: 
             database=target.database,
             user=target.user,
             password=target.password,
+            ssl=target.sslmode,
             timeout=settings.connect_timeout,
             server_settings=_session(settings, name, read_only=read_only),
         )

@@ -8,12 +8,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 from maintenance.errors import SettingsError
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 PREFIX = "MAINTENANCE_"
+SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class Target:
     database: str | None = None
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+    sslmode: SslMode | None = None
 
     def __str__(self) -> str:
         port = f":{self.port}" if self.port else ""
@@ -171,7 +174,17 @@ def _target(env: Mapping[str, str]) -> Target | None:
         database=env.get("PGDATABASE") or None,
         user=env.get("PGUSER") or None,
         password=env.get("PGPASSWORD") or None,
+        sslmode=_sslmode(env.get("PGSSLMODE")),
     )
+
+
+def _sslmode(text: str | None) -> SslMode | None:
+    if not text:
+        return None
+    for known in get_args(SslMode):
+        if text == known:
+            return cast(SslMode, known)
+    raise SettingsError(f"PGSSLMODE is {text!r}; it must be one of {', '.join(get_args(SslMode))}.")
 
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:

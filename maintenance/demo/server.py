@@ -220,9 +220,11 @@ def _dismiss(watcher: subprocess.Popen[bytes], directory: Path) -> None:
 def _clean_up_after_watcher(directory: Path) -> None:
     from maintenance.demo.watcher import remove, shut_down  # not above: its signals do not exist on Windows
 
+    pid_file = directory / "data" / "postmaster.pid"
     with suppress(OSError, ValueError):
-        pid = int((directory / "data" / "postmaster.pid").read_text(encoding="utf-8").split("\n")[0])
-        shut_down(pid, lambda: None if _leads_session(pid) else 0)
+        pid = int(pid_file.read_text(encoding="utf-8").split("\n")[0])
+        # The server's last act is to remove the file; its process id lives on until someone has waited for it.
+        shut_down(pid, lambda: None if pid_file.exists() and _leads_session(pid) else 0)
     remove(directory)
     if directory.exists():
         raise DemoError(f"The folder {directory} could not be removed, and takes up space: remove it by hand.")

@@ -39,7 +39,10 @@ def show(settings: Settings, *, quiet: bool) -> Document:
 
 
 def _settings(settings: Settings, server: Server) -> Settings:
-    target = Target(host=server.host, port=server.port, user=server.user, password=server.password, database="postgres")
+    target = Target(
+        host=server.host, port=server.port, user=server.user, password=server.password, database="postgres",
+        sslmode="disable",
+    )  # fmt: skip
     return replace(settings, target=target, policy=POLICY)
 
 
@@ -64,7 +67,7 @@ async def _shown(console: Console, settings: Settings) -> Document:
     console.print(
         "\nThis was a demo; its server and its files are gone. To maintain yours: set PGHOST and read the README."
     )
-    return _document(plan, runs, again)
+    return _document(plan, runs, again) | {"rows": {table: [rows, after[table]] for table, rows in before.items()}}
 
 
 async def _run(console: Console, settings: Settings, name: str) -> Run:

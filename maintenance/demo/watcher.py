@@ -139,6 +139,7 @@ def initialise(programs: Path, request: Request, directory: Path) -> None:
     if child.returncode != 0:
         raise StartFailed(f"initdb failed\n{tail(log)}")
     secret.unlink()
+    os.truncate(log, 0)  # initdb's words would be noise in what is told about the server
 
 
 def wait_until_ready(child: subprocess.Popen[bytes], directory: Path, owner: Owner) -> bool:

@@ -51,19 +51,22 @@ def drafts(policy: Policy) -> list[Draft]:
 
 async def _plan(survey: Survey) -> list[Step]:
     rule = survey.policy.vacuum
-    options = _options(rule, survey.connection.get_server_version().major)
-    steps: list[Step] = []
+    major = survey.connection.get_server_version().major
+    needy: list[tuple[float, str, Table, int]] = []
     for row in await upkeep(survey):
         table = Table(schema=row["schema"], name=row["name"])
         reasons = _reasons(rule, row, survey)
-        if row["partitioned"] or not reasons or not chosen(table, rule.tables):
-            continue
-        need = max(score for score, _ in reasons)
-        why = ", ".join(text for _, text in sorted(reasons, reverse=True))
-        steps.append(
-            VacuumStep(table=table, rows=0, exact=True, summary=why, need=need, oid=row["oid"], options=options)
+        if reasons and not row["partitioned"] and chosen(table, rule.tables):
+            why = ", ".join(text for _, text in sorted(reasons, reverse=True))
+            needy.append((max(score for score, _ in reasons), why, table, row["oid"]))
+    needy.sort(key=lambda one: -one[0])
+    return [
+        VacuumStep(
+            table=table, rows=0, exact=True, summary=why, need=need, oid=oid,
+            options=_options(rule, major, last=place == len(needy)),
         )
-    return steps
+        for place, (need, why, table, oid) in enumerate(needy, start=1)
+    ]  # fmt: skip
 
 
 def _reasons(rule: Vacuum, row: Record, survey: Survey) -> list[tuple[float, str]]:
@@ -84,10 +87,10 @@ def _reasons(rule: Vacuum, row: Record, survey: Survey) -> list[tuple[float, str
     return reasons
 
 
-def _options(rule: Vacuum, major: int) -> Fragment:
+def _options(rule: Vacuum, major: int, *, last: bool) -> Fragment:
     options = [Fragment("analyze"), Fragment(f"truncate {'true' if rule.truncate else 'false'}")]
-    if major >= 16:
-        # Otherwise every VACUUM also scans pg_class for the database-wide freeze horizon.
+    if major >= 16 and not last:
+        # Every VACUUM looks through pg_class for the database-wide horizon; once, at the end, is enough.
         options.append(Fragment("skip_database_stats"))
     return listed(options)
 
