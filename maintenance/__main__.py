@@ -7,6 +7,7 @@ import asyncio
 import json
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from maintenance.budget import Budget
 from maintenance.database import connected
 from maintenance.documents import Document, error_document, history_document, plan_document, run_document
 from maintenance.engine import Request, performed, planned
-from maintenance.errors import MaintenanceError, UsageError
+from maintenance.errors import ConnectionLost, MaintenanceError, UsageError
 from maintenance.ledger import Ledger
 from maintenance.models import Run, RunStatus, Settled, StepStatus
 from maintenance.settings import Settings
@@ -28,6 +29,7 @@ EXIT_CODES = {
     RunStatus.SKIPPED: 4,
     RunStatus.RUNNING: 3,
 }
+_FAILED = 1
 _WRONG_USE = 2
 _DESCRIPTION = """\
 Maintain a PostgreSQL database by a policy file: delete what is old, duplicate, orphaned or unreferenced, vacuum, and
@@ -51,11 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.verb(options))
     except MaintenanceError as error:
         if options.debug:
-            raise
+            traceback.print_exception(error)
         if options.json:
             _print_json(error_document(error))
         sys.stderr.write(f"error: {error}\n")
-        return _WRONG_USE
+        return _FAILED if isinstance(error, ConnectionLost) else _WRONG_USE
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -105,7 +107,7 @@ def _history(options: argparse.Namespace) -> int:
     async def read() -> list[Run]:
         async with connected(_settings(options), name="maintenance history", read_only=True) as connection:
             ledger = Ledger(connection)
-            if not await ledger.installed():
+            if not await ledger.readable():
                 return []
             if options.run is None:
                 return await ledger.runs(options.limit)
@@ -202,10 +204,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not above zero")
-    return number
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 19 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero, of at most 18 digits")
+    return int(text)
 
 
 if __name__ == "__main__":

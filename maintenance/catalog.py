@@ -23,11 +23,19 @@ class Column:
     type: str
     element: str | None
     """Type of the elements where the column is an array."""
+    operators: str
+    """Schema of the type's comparison operators. They are named with it: the search path might hold others, or not
+    these, and a type such as citext would then be compared as text."""
 
     @property
     def sql(self) -> Fragment:
         """The name, quoted."""
         return quoted(self.name)
+
+    @property
+    def equals(self) -> Fragment:
+        """The operator that tells whether two values are equal."""
+        return Fragment(f"operator({quoted(self.operators)}.=)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +98,10 @@ async def find(connection: Connection, name: TableName) -> Relation | None:
         leaves=leaves,
         partitioned=row["kind"] == "p",
         partition_columns=partition_columns,
-        columns={c["name"]: Column(name=c["name"], type=c["type"], element=c["element"]) for c in columns},
+        columns={
+            c["name"]: Column(name=c["name"], type=c["type"], element=c["element"], operators=c["operators"])
+            for c in columns
+        },
     )
 
 
@@ -112,10 +123,15 @@ async def has_leading_index(connection: Connection, leaf: Leaf, column: Column) 
 
 async def blocks(connection: Connection, oid: int) -> int:
     """Size of the heap, in blocks."""
-    return int(await connection.fetchval(statement("catalog", "blocks"), oid))
+    return int(await connection.fetchval(statement("catalog", "blocks"), oid) or 0)
 
 
-async def total_bytes(connection: Connection, table: Table) -> int | None:
+async def is_there(connection: Connection, oid: int, table: Table) -> bool:
+    """Whether the table still has the name that it was planned by."""
+    return bool(await connection.fetchval(statement("catalog", "is_there"), oid, table.schema, table.name))
+
+
+async def total_bytes(connection: Connection, oid: int) -> int | None:
     """Size with indexes and TOAST, in bytes; None where the table is gone."""
-    size: int | None = await connection.fetchval(statement("catalog", "total_bytes"), table.schema, table.name)
+    size: int | None = await connection.fetchval(statement("catalog", "total_bytes"), oid)
     return size

@@ -32,6 +32,7 @@ def show_plan(console: Console, plan: Plan) -> None:
     for step in plan.steps:
         if step not in analyzed and not _is_idle(step):
             rows = "?" if step.rows is None else f"{'' if step.exact else '~'}{step.rows:,}"
+            rows += f" ({step.updated:,} updated)" if step.updated else ""
             rows = rows if step.transactional else ""
             grid.add_row(step.task, escape(short(str(step.table))), step.strategy, rows, escape(step.summary))
     console.print(grid if grid.row_count else "\nNothing to do.\n" if not analyzed else "")
@@ -120,7 +121,7 @@ def show_changes(console: Console, counts: dict[str, tuple[int, int]], runs: lis
 
 def short(table: str) -> str:
     """The table without the schema that goes without saying."""
-    return table.removeprefix("public.").removeprefix(".")
+    return table.removeprefix("public.")
 
 
 def coloured(word: str) -> str:
@@ -187,4 +188,4 @@ def _is_idle(step: Step) -> bool:
     """Nothing would go, for certain, or the table is absent."""
     if isinstance(step, Settled) and step.verdict.stop_reason is not StopReason.DONE:
         return False
-    return step.transactional and step.exact and step.rows == 0
+    return step.transactional and step.exact and step.rows == 0 and not step.updated

@@ -10,10 +10,13 @@ import asyncpg
 from asyncpg import Connection, Record
 from asyncpg import exceptions as pg
 
-from maintenance.errors import DatabaseError
+from maintenance.errors import ConnectionLost, DatabaseError
 from maintenance.settings import Settings, Target
 from maintenance.sql import statement
 
+BOOKKEEPING = 30.0
+"""Seconds that a statement may take which is not the work itself: what a run has done is written down even when its
+budget is used up."""
 OLDEST_MAJOR = 14
 """TID range scans, which bound our batches, came with PostgreSQL 14. https://www.postgresql.org/docs/release/14.0/"""
 
@@ -25,12 +28,19 @@ async def connected(settings: Settings, *, name: str, read_only: bool = False) -
     Raises:
         SettingsError: no database is configured.
         DatabaseError: unreachable, refused, too old, or a server that cannot be written to.
+        ConnectionLost: the session ended in the middle of the block.
     """
     target = settings.required_target()
     connection = await _connect(target, settings, name, read_only=read_only)
     try:
         await _check(connection, target, read_only=read_only)
         yield connection
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+        if connection.is_closed() or not isinstance(error, asyncpg.PostgresError):
+            raise ConnectionLost(
+                f"{target} ended the connection ({error}); what was committed stays, the next run goes on from there."
+            ) from error
+        raise DatabaseError(f"{target} refused a statement ({_said(error)}, SQLSTATE {error.sqlstate}).") from error
     finally:
         await _close(connection)
 
@@ -73,9 +83,9 @@ def _session(settings: Settings, name: str, *, read_only: bool) -> dict[str, str
     return {
         "application_name": name[:63],
         "lock_timeout": milliseconds(settings.lock_timeout),
-        "statement_timeout": milliseconds(settings.budget),
+        "statement_timeout": milliseconds(BOOKKEEPING),
         "idle_in_transaction_session_timeout": "60000",
-        "default_transaction_read_only": "on" if read_only else "off",
+        **({"default_transaction_read_only": "on"} if read_only else {}),
         "TimeZone": "UTC",
         "DateStyle": "ISO, YMD",
         "IntervalStyle": "postgres",
@@ -84,6 +94,9 @@ def _session(settings: Settings, name: str, *, read_only: bool) -> dict[str, str
         # Rather an error than a parent row that we are not allowed to see and therefore think gone.
         "row_security": "off",
         "client_min_messages": "warning",
+        # Storage in the cloud seeks as fast as it reads; the default of 4 is a disk's, and makes a small batch read a
+        # whole parent table rather than its index.
+        "random_page_cost": "1.1",
     }
 
 
@@ -136,7 +149,7 @@ async def clock(connection: Connection) -> datetime:
 
 def milliseconds(seconds: float) -> str:
     """Seconds as PostgreSQL's time-out settings want them; never 0, which would mean no limit."""
-    return str(max(1, int(seconds * 1000)))
+    return str(min(max(1, int(seconds * 1000)), 2**31 - 1))
 
 
 def _said(error: asyncpg.PostgresError) -> str:

@@ -39,9 +39,10 @@ def _planned(step: Step) -> Document:
     verdict = step.verdict if isinstance(step, Settled) else None
     return {
         "task": step.task,
-        "table": str(step.table).lstrip("."),
+        "table": str(step.table),
         "strategy": step.strategy,
         "rows": step.rows,
+        "updated": step.updated,
         "exact": step.exact,
         "summary": step.summary,
         "status": verdict.status if verdict else "pending",

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import asyncpg
 from asyncpg import Connection
 
 from maintenance import policy_file
 from maintenance.budget import Budget
-from maintenance.database import clock, connected
+from maintenance.database import BOOKKEEPING, clock, connected, limit_statements
 from maintenance.errors import LeaseHeld
 from maintenance.execution import Execution
 from maintenance.lease import lease
 from maintenance.ledger import Carried, Ledger
 from maintenance.models import Cursor, Plan, Run, RunStatus, Settled, Step, StepStatus, StopReason, Verdict
-from maintenance.planner import Scope, plan, scope
+from maintenance.names import Table
+from maintenance.planner import Scope, failure, guarded, plan, scope
 from maintenance.policy import Policy
 from maintenance.settings import Settings
 from maintenance.tasks import DEFAULT_GROUP, only_changed, selected
@@ -37,12 +39,13 @@ class Request:
         return " ".join(self.names) or DEFAULT_GROUP
 
 
-async def planned(request: Request, settings: Settings) -> Plan:
+async def planned(request: Request, settings: Settings, *, budget: Budget | None = None) -> Plan:
     """What a run would do now, with counts. Reads only: the session itself refuses to write.
 
     Raises:
         MaintenanceError: as for `performed`, but for the ledger, which a plan does not need.
     """
+    budget = budget or Budget(settings.budget)
     tasks = selected(request.names)
     policy = policy_file.load(settings.policy)
     async with connected(settings, name="maintenance plan", read_only=True) as connection:
@@ -53,13 +56,14 @@ async def planned(request: Request, settings: Settings) -> Plan:
             policy=policy,
             as_of=await clock(connection),
             counting=settings.count_timeout,
-            changed_at=await ledger.changed_at() if await ledger.installed() else {},
+            changed_at=await ledger.changed_at() if await ledger.installed(writable=False) else {},
             only_changed=only_changed(request.names),
         )
-        steps = await plan([task for task in tasks if not task.late], survey, within)
+        steps = await plan([task for task in tasks if not task.late], survey, within, budget)
+        steps = _unsure([await _asked(step, connection) for step in steps])
         would_change = {str(step.table): survey.as_of for step in steps if step.rows}
         late = replace(survey, changed_at={**survey.changed_at, **would_change})
-        steps += await plan([task for task in tasks if task.late], late, within)
+        steps += await plan([task for task in tasks if task.late], late, within, budget)
         return Plan(as_of=survey.as_of, steps=tuple(steps))
 
 
@@ -119,7 +123,8 @@ class _Conduct:
         )
         within = await scope(self.connection, self.policy, self.request.tables)
         # Before the ledger is touched: a policy that does not fit this database changes nothing in it.
-        steps = await plan(early, survey, within)
+        steps = await plan(early, survey, within, self.budget)
+        await limit_statements(self.connection, BOOKKEEPING, local=False)
         await self.ledger.install()
         await self.ledger.close_dead()
         carried = await self.ledger.carried()
@@ -135,7 +140,10 @@ class _Conduct:
         return await self.ledger.end(run_id, *_concluded(verdicts))
 
     async def _late(self, task: Task, survey: Survey, within: Scope | None) -> list[Step]:
-        return await plan([task], replace(survey, changed_at=await self.ledger.changed_at()), within)
+        changed_at = await self.ledger.changed_at()
+        steps = await plan([task], replace(survey, changed_at=changed_at), within, self.budget)
+        await limit_statements(self.connection, BOOKKEEPING, local=False)
+        return steps
 
     async def _do(
         self, execution: Execution, steps: list[Step], carried: Mapping[tuple[str, str, str], Carried]
@@ -146,11 +154,33 @@ class _Conduct:
         # What an earlier run never came to goes first, or a large table could starve all those after it for ever.
         ordered = sorted(steps, key=lambda step: not ((before := last(step)) and before.starved))
         self.witness.planned(ordered)
-        ids = [await self.ledger.add(execution.run_id, step) for step in ordered]
-        return [
-            await execution.step(step, step_id, _resumed(step, last(step)))
-            for step, step_id in zip(ordered, ids, strict=True)
-        ]
+        cursors = [_resumed(step, last(step)) for step in ordered]
+        ids = [await self.ledger.add(execution.run_id, *pair) for pair in zip(ordered, cursors, strict=True)]
+        return [await execution.step(*work) for work in zip(ordered, ids, cursors, strict=True)]
+
+
+async def _asked(step: Step, connection: Connection) -> Step:
+    """The step, or what its guard makes of it."""
+    if isinstance(step, Settled):
+        return step
+    try:
+        stopped = await step.guard(connection)
+    except asyncpg.PostgresError as error:
+        verdict = failure(connection, error)
+        return replace(guarded(step, str(error)), summary=f"could not be planned: {error}", verdict=verdict)
+    return step if stopped is None else guarded(step, stopped)
+
+
+def _unsure(steps: list[Step]) -> list[Step]:
+    """A count is not exact where a step before it takes rows from the same table, or from one that it looks at."""
+    touched: set[Table] = set()
+    judged: list[Step] = []
+    for step in steps:
+        sure = touched.isdisjoint((step.table, *step.depends))
+        judged.append(step if sure else replace(step, exact=False))
+        if step.rows or step.rows is None:
+            touched.add(step.table)
+    return judged
 
 
 def _resumed(step: Step, before: Carried | None) -> Cursor | None:

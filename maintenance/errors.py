@@ -5,6 +5,7 @@ MaintenanceError
 ├── SettingsError         an environment variable is missing or wrong               exit 2
 ├── PolicyError           the policy file is wrong, or does not fit the database    exit 2
 ├── DatabaseError         the server cannot be reached, refuses us, or cannot serve exit 2
+│   └── ConnectionLost    the session ended in the middle of the work               exit 1
 ├── LedgerError           the ledger's schema is missing and may not be made        exit 2
 ├── DemoError             the embedded server cannot be started                     exit 2
 ├── Blocked               the server skipped what we asked for (missing privilege)  the step is `blocked`
@@ -31,6 +32,10 @@ class PolicyError(MaintenanceError):
 
 class DatabaseError(MaintenanceError):
     """The server cannot be reached, refuses the login, or is not one that can be maintained."""
+
+
+class ConnectionLost(DatabaseError):
+    """The session ended while work was going on; the next run goes on from the last committed batch."""
 
 
 class LedgerError(MaintenanceError):

@@ -12,23 +12,30 @@ from asyncpg import Connection
 from asyncpg import exceptions as pg
 
 from maintenance.budget import Budget
-from maintenance.catalog import total_bytes
-from maintenance.database import limit_statements, name_session
-from maintenance.errors import Blocked, DatabaseError
+from maintenance.catalog import is_there, total_bytes
+from maintenance.database import BOOKKEEPING, limit_statements, name_session
+from maintenance.errors import Blocked
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.pace import Pace
-from maintenance.planner import failure
+from maintenance.planner import ALMOST_OVER, OUT_OF_BUDGET, failure
 from maintenance.settings import Settings
 from maintenance.witness import Witness
 
-_YIELDS = (pg.LockNotAvailableError, pg.DeadlockDetectedError, pg.SerializationError)
+_YIELDS = (
+    pg.LockNotAvailableError,
+    pg.DeadlockDetectedError,
+    pg.SerializationError,
+    pg.ForeignKeyViolationError,
+    pg.RestrictViolationError,
+)
+"""What the application wins: a lock that it holds, or a row that it has just referred to."""
 _ATTEMPTS = 3
 _PAUSE = 0.2
-_OUT_OF_BUDGET = Verdict(
-    status=StepStatus.INTERRUPTED,
-    stop_reason=StopReason.BUDGET,
-    message="the budget is used up; the next run goes on from here",
+_GONE = Verdict(
+    status=StepStatus.ABSENT,
+    stop_reason=StopReason.DONE,
+    message="the table was dropped, renamed or replaced after it was planned",
 )
 
 
@@ -54,38 +61,36 @@ class Execution:
         """Do a step as far as the budget goes, and write down how it ended.
 
         Raises:
-            DatabaseError: the connection was lost.
+            PostgresError, InterfaceError, OSError: the connection was lost.
         """
-        started = time.monotonic()
+        began = time.monotonic()
         tally = _Tally()
         size = None
         if isinstance(step, Settled):
             verdict = step.verdict
         elif self.budget.left <= 0:
-            verdict = _OUT_OF_BUDGET
+            verdict = OUT_OF_BUDGET
         else:
             self.witness.began(step)
-            await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}")
-            await self.ledger.begin_step(step_id, await total_bytes(self.connection, step.table), cursor)
             verdict = await self._judged(step, step_id, cursor, tally)
-            size = await total_bytes(self.connection, step.table)
-        seconds = time.monotonic() - started
+            await limit_statements(self.connection, BOOKKEEPING, local=False)
+            size = await self._size(step)
+        seconds = time.monotonic() - began
         await self.ledger.end_step(step_id, verdict, note=tally.note, size=size, seconds=seconds)
         self.witness.ended(step, verdict, tally.rows)
         return verdict
 
     async def _judged(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
-        """The batches of a step, and its end in words whatever ended it."""
+        """The work of a step, and its end in words whatever ended it."""
         try:
-            return await self._batches(step, step_id, cursor, tally)
+            return await self._begun(step, step_id, cursor, tally)
         except Blocked as error:
             return Verdict(status=StepStatus.BLOCKED, stop_reason=StopReason.BLOCKED, message=str(error))
         except pg.QueryCanceledError as error:
-            return _OUT_OF_BUDGET if self.budget.left < _PAUSE else failure(self.connection, error)
+            return OUT_OF_BUDGET if self.budget.left < ALMOST_OVER else failure(self.connection, error)
         except pg.LockNotAvailableError as error:
-            verdict = failure(self.connection, error)
             if tally.batches == 0:
-                return verdict
+                return failure(self.connection, error)
             return Verdict(
                 status=StepStatus.INTERRUPTED,
                 stop_reason=StopReason.LOCK,
@@ -94,17 +99,33 @@ class Execution:
             )
         except asyncpg.PostgresError as error:
             return failure(self.connection, error)
-        except (asyncpg.InterfaceError, OSError) as error:
-            raise DatabaseError(
-                f"The connection was lost ({error}); run again to go on from the last committed batch."
-            ) from error
+
+    async def _begun(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
+        await limit_statements(self.connection, self.budget.left, local=False)
+        await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}")
+        await self.ledger.begin_step(step_id, await self._size(step), cursor)
+        if not await is_there(self.connection, step.oid, step.table):
+            return _GONE
+        stopped = await step.guard(self.connection)
+        if stopped is not None:
+            return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=stopped)
+        return await self._batches(step, step_id, cursor, tally)
+
+    async def _size(self, step: Step) -> int | None:
+        """Bytes of the table, or None where the application's lock keeps even that from us."""
+        try:
+            return await total_bytes(self.connection, step.oid)
+        except asyncpg.PostgresError:
+            if self.connection.is_closed():
+                raise
+            return None
 
     async def _batches(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
         pace = Pace(step.limits, self.settings.batch_target)
         while True:
             size = pace.size_within(self.budget.left)
             if size is None:
-                return _OUT_OF_BUDGET
+                return OUT_OF_BUDGET
             began = time.monotonic()
             batch = await self._batch(step, step_id, cursor, size)
             if batch.paced:
@@ -133,9 +154,7 @@ class Execution:
         async with AsyncExitStack() as stack:
             if step.transactional:
                 await stack.enter_async_context(self.connection.transaction())
-            await limit_statements(self.connection, self.budget.left, local=step.transactional)
-            if not step.transactional:
-                stack.push_async_callback(limit_statements, self.connection, self.settings.budget, local=False)
+                await limit_statements(self.connection, self.budget.left, local=True)
             batch = await step.batch(self.connection, cursor, size)
             await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
             return batch

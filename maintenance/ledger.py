@@ -31,10 +31,25 @@ class Ledger:
 
     connection: Connection
 
-    async def installed(self) -> bool:
-        """Whether the ledger is there and this role may read and write it."""
+    async def installed(self, *, writable: bool = True) -> bool:
+        """Whether the ledger is there and this role may write it, or at least read it."""
         state = await fetch_one(self.connection, statement("ledger", "state"))
-        return bool(state["installed"] and state["usable"])
+        return bool(state["installed"] and state["writable" if writable else "readable"])
+
+    async def readable(self) -> bool:
+        """Whether there is a ledger to read; False where none has been made yet.
+
+        Raises:
+            LedgerError: there is one, but this role may not read it.
+        """
+        state = await fetch_one(self.connection, statement("ledger", "state"))
+        if state["installed"] and not state["readable"]:
+            role, _ = await fetch_one(self.connection, statement("ledger", "grantee"))
+            raise LedgerError(
+                f"This role may not read the ledger, so its runs cannot be shown; GRANT USAGE ON SCHEMA maintenance TO "
+                f"{role}; GRANT SELECT ON ALL TABLES IN SCHEMA maintenance TO {role};"
+            )
+        return bool(state["installed"])
 
     async def install(self) -> None:
         """Make the ledger's schema where it is missing; safe to repeat, also from two sessions at once.
@@ -74,9 +89,9 @@ class Ledger:
         """Write down that a run did not begin since another holds the lease; returns its id."""
         return int(await self.connection.fetchval(statement("ledger", "skip_run"), name, scheduler, why))
 
-    async def add(self, run_id: int, step: Step) -> int:
-        """Write down a step that is to be done; returns its id."""
-        values = (run_id, step.task, str(step.table), step.strategy, step.rule, step.summary)
+    async def add(self, run_id: int, step: Step, cursor: Cursor | None) -> int:
+        """Write down a step that is to be done, and where it will start; returns its id."""
+        values = (run_id, step.task, str(step.table), step.strategy, step.rule, step.summary, _json(cursor))
         return int(await self.connection.fetchval(statement("ledger", "add_step"), *values))
 
     async def begin_step(self, step_id: int, size: int | None, cursor: Cursor | None) -> None:
@@ -111,7 +126,7 @@ class Ledger:
             (row["task"], row["table_name"], row["rule"]): Carried(
                 strategy=row["strategy"],
                 cursor=json.loads(row["cursor"]) if row["cursor"] else None,
-                starved=row["batches"] == 0 and row["stop_reason"] == StopReason.BUDGET,
+                starved=row["began_at"] is None,
             )
             for row in await self.connection.fetch(statement("ledger", "carried"))
             if row["status"] in unfinished

@@ -97,17 +97,29 @@ class Step(ABC):
     strategy: str
     table: Table
     """A plain table or a leaf partition, never a partitioned parent (but for ANALYZE, which needs it)."""
+    oid: int = 0
+    """The table's own, so that another table of its name is not taken for it; 0 where there is no table."""
+    subject: str = ""
+    """What the rule is about; two rules of one task with one table and subject would fight over the same rows."""
     rule: str = ""
-    """Names the policy's rule; with task, table and strategy it finds this step's cursor in an earlier run."""
+    """The whole rule; with task, table and strategy it finds this step's cursor in an earlier run."""
     rows: int | None = None
     """Rows that would go; None where the plan did not count."""
+    updated: int | None = None
+    """Rows that would be rewritten; None where the plan did not count, or nothing is ever rewritten."""
     exact: bool = False
+    depends: tuple[Table, ...] = ()
+    """Other tables that the rule looks at; what goes from them changes what goes from this one."""
     summary: str
     need: float = 0.0
     """The larger, the earlier within its task."""
 
     def __str__(self) -> str:
         return f"{self.task} {self.table} by {self.strategy}: {self.summary}"
+
+    async def guard(self, connection: Connection) -> str | None:
+        """Why the step must not begin, or None; asked when its turn comes, after all that went before it."""
+        return None
 
     @abstractmethod
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:

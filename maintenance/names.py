@@ -29,13 +29,13 @@ def listed(fragments: list[Fragment], separator: str = ", ") -> Fragment:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Table:
-    """A table that exists, by the names that the system catalogs have for it."""
+    """A table by the names that the system catalogs have for it; without a schema where there is no such table."""
 
     schema: str
     name: str
 
     def __str__(self) -> str:
-        return f"{self.schema}.{self.name}"
+        return f"{self.schema}.{self.name}" if self.schema else self.name
 
     @property
     def sql(self) -> Fragment:

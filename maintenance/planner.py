@@ -10,12 +10,22 @@ import asyncpg
 from asyncpg import Connection
 from asyncpg import exceptions as pg
 
+from maintenance.budget import Budget
 from maintenance.catalog import find
-from maintenance.errors import DatabaseError, PolicyError, UsageError
+from maintenance.database import limit_statements
+from maintenance.errors import PolicyError, UsageError
 from maintenance.models import Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.names import Table, TableName
 from maintenance.policy import Policy
 from maintenance.tasks.survey import Draft, Survey, Task
+
+ALMOST_OVER = 0.2
+"""Seconds of budget below which a statement that was cut off was cut off by the budget."""
+OUT_OF_BUDGET = Verdict(
+    status=StepStatus.INTERRUPTED,
+    stop_reason=StopReason.BUDGET,
+    message="the budget is used up; the next run goes on from here",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,33 +68,36 @@ async def scope(connection: Connection, policy: Policy, names: Sequence[str]) ->
     )
 
 
-async def plan(tasks: Iterable[Task], survey: Survey, within: Scope | None) -> list[Step]:
-    """All steps of these tasks, each task's neediest first.
+async def plan(tasks: Iterable[Task], survey: Survey, within: Scope | None, budget: Budget) -> list[Step]:
+    """All steps of these tasks, each task's neediest first. What the budget does not reach is a step that says so.
 
     Raises:
         PolicyError: the policy does not fit the database.
-        DatabaseError: the connection was lost.
+        PostgresError: the connection was lost.
     """
     steps: list[Step] = []
     for task in tasks:
         found: list[Step] = []
         for draft in task.drafts(survey.policy):
             if within is None or within.drafts(draft):
-                found += [step for step in await _drafted(draft, survey) if within is None or within.steps(step)]
+                drafted = await _drafted(draft, survey, budget)
+                found += [step for step in drafted if within is None or within.steps(step)]
         _refuse_twins(found)
         steps += sorted(found, key=lambda step: -step.need)
     return steps
 
 
-async def _drafted(draft: Draft, survey: Survey) -> list[Step]:
+async def _drafted(draft: Draft, survey: Survey, budget: Budget) -> list[Step]:
     try:
-        return await draft.plan(survey)
-    except pg.QueryCanceledError as error:
-        verdict = Verdict(
-            status=StepStatus.INTERRUPTED, stop_reason=StopReason.BUDGET, message=str(error), sqlstate=error.sqlstate
-        )
+        if budget.left > 0:
+            await limit_statements(survey.connection, budget.left, local=False)
+            return await draft.plan(survey)
+        verdict = OUT_OF_BUDGET
     except asyncpg.PostgresError as error:
-        verdict = failure(survey.connection, error)
+        if isinstance(error, pg.QueryCanceledError) and budget.left < ALMOST_OVER:
+            verdict = OUT_OF_BUDGET
+        else:
+            verdict = failure(survey.connection, error)
     name = draft.table or TableName(schema=None, name="*")
     table = Table(schema=name.schema or "", name=name.name)
     return [Settled(task=draft.task, table=table, summary=f"could not be planned: {verdict.message}", verdict=verdict)]
@@ -94,12 +107,10 @@ def failure(connection: Connection, error: asyncpg.PostgresError) -> Verdict:
     """The verdict on a step that the server refused.
 
     Raises:
-        DatabaseError: there is no connection any more, so nothing else can be done either.
+        PostgresError: there is no connection any more, so nothing else can be done either.
     """
     if connection.is_closed():
-        raise DatabaseError(
-            f"The server ended the connection ({error}); run again to go on from the last committed batch."
-        ) from error
+        raise error
     reason = StopReason.LOCK if isinstance(error, pg.LockNotAvailableError) else StopReason.ERROR
     return Verdict(status=StepStatus.FAILED, stop_reason=reason, message=str(error), sqlstate=error.sqlstate)
 
@@ -111,14 +122,23 @@ def _parsed(name: str) -> TableName:
         raise UsageError(f"--tables: {error}") from error
 
 
+def guarded(step: Step, message: str) -> Settled:
+    """The step, stopped by a guard before it began."""
+    verdict = Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=message)
+    return Settled(
+        task=step.task, strategy=step.strategy, table=step.table, oid=step.oid, subject=step.subject, rule=step.rule,
+        rows=step.rows, exact=step.exact, summary=f"guard: {message}", verdict=verdict,
+    )  # fmt: skip
+
+
 def _refuse_twins(steps: Iterable[Step]) -> None:
     seen: set[tuple[Table, str]] = set()
     for step in steps:
-        if isinstance(step, Settled) and step.verdict.status is not StepStatus.INTERRUPTED:
+        if isinstance(step, Settled) or not step.subject:
             continue
-        if (step.table, step.rule) in seen:
+        if (step.table, step.subject) in seen:
             raise PolicyError(
-                f"Two {step.task} rules are about {step.table} and the same columns ({step.rule}), once with and once "
-                "without its schema or by a partition; keep one of them."
+                f"Two {step.task} rules are about {step.table} and the same columns ({step.subject}), once with and "
+                "once without its schema or by a partition; keep one of them."
             )
-        seen.add((step.table, step.rule))
+        seen.add((step.table, step.subject))

@@ -46,7 +46,7 @@ Interval = Annotated[str, BeforeValidator(_text)]
 Condition = Annotated[str, BeforeValidator(_text)]
 Tables = Annotated[tuple[PolicyTable, ...], Field(min_length=1, strict=False)]
 Columns = Annotated[tuple[Column, ...], Field(min_length=1, strict=False)]
-Fraction = Annotated[float, Field(ge=0, le=1, strict=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
@@ -126,6 +126,9 @@ class Reference(Section):
 
     table: PolicyTable
     column: Column
+
+    def __str__(self) -> str:
+        return f"{self.table}.{self.column}"
 
 
 class Unreferenced(Section):

@@ -24,7 +24,7 @@ def load(path: Path) -> Policy:
         PolicyError: the file is missing, is no TOML, or breaks the rules of a policy; the message names the place.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise PolicyError(f"No policy file at {path}; write one, or set MAINTENANCE_POLICY to its path.") from error
     except (OSError, ValueError) as error:
@@ -43,11 +43,14 @@ def parse(text: str, file: str = "policy") -> Policy:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise PolicyError(f"{file} is not valid TOML: {error}.") from error
+        lines = text.split("\n")
+        end = f"at line {len(lines)}, column {len(lines[-1]) + 1}"
+        raise PolicyError(f"{file} is not valid TOML: {str(error).replace('at end of document', end)}.") from error
+    _refuse_wrong_brackets(document, file)
     try:
         policy = Policy.model_validate(document)
     except ValidationError as error:
-        told = "\n".join(_told(detail) for detail in error.errors())
+        told = "\n".join(_told(detail) for detail in _proper(error.errors()))
         raise PolicyError(f"{file}: {told}") from error
     _refuse_twins(policy, file)
     return policy
@@ -67,15 +70,46 @@ def _refuse_twins(policy: Policy, file: str) -> None:
                 seen[identity] = number
 
 
+_WORDS = {
+    "missing": "is missing; the rule needs it",
+    "too_short": "is empty; name at least one",
+    "string_type": "must be a string",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "is_instance_of": "must be a string, the name of a table",
+    "model_type": "must be a table of keys and values",
+    "model_attributes_type": "must be a table of keys and values",
+}
+
+
+def _refuse_wrong_brackets(document: dict[str, object], file: str) -> None:
+    for name, field in Policy.model_fields.items():
+        if field.annotation is Vacuum and isinstance(document.get(name), list):
+            raise PolicyError(f"{file}: [[{name}]] must be written [{name}]; there is one for the whole database.")
+        if field.annotation is not Vacuum and isinstance(document.get(name), dict):
+            raise PolicyError(f"{file}: [{name}] must be written [[{name}]]; there may be several such rules.")
+
+
+def _proper(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without the complaint that a list is too short, where it is so only since its elements are wrong."""
+    inner = [detail["loc"] for detail in details]
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short" or not any(loc[:-1] == detail["loc"] for loc in inner)
+    ]
+
+
 def _told(detail: ErrorDetails) -> str:
     place = _place(detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{place} is not a known key{_nearest(detail['loc'])}."
-    message = detail["msg"].removeprefix("Value error, ")
-    message = {"missing": "is missing; the rule needs it", "too_short": "is empty; name at least one"}.get(
-        detail["type"], message
-    )
-    return f"{place}: {message}."
+    message = _WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+    return f"{place}: {message.rstrip('.')}."
 
 
 def _place(location: tuple[int | str, ...]) -> str:
@@ -96,4 +130,4 @@ def _nearest(location: tuple[int | str, ...]) -> str:
         section = sections.get(str(part), section)
     known = list(section.model_fields)
     near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+    return f"; did you mean {near[0]!r}" if near else f"; known are {', '.join(known)}"

@@ -13,6 +13,7 @@ from typing import Literal, cast, get_args
 from maintenance.errors import SettingsError
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 36_500 * 86_400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 PREFIX = "MAINTENANCE_"
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
@@ -125,6 +126,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     """
     env = os.environ if environment is None else environment
     _refuse_unknown(env)
+    _refuse_missing_certificate(env)
     defaults = Settings()
     binaries = env.get("MAINTENANCE_POSTGRES_BIN")
     return Settings(
@@ -148,8 +150,12 @@ def parse_duration(text: str) -> float:
     """
     compact = text.strip().replace(" ", "")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(compact))
-    if _DURATION.sub("", compact) or seconds <= 0:
-        raise SettingsError(f"{text!r} is not a duration above zero; write a number with ms, s, m, h or d, such as 8m.")
+    if _DURATION.sub("", compact) or not 0 < seconds <= _LONGEST:
+        shown = text if len(text) < 40 else f"{text[:40]}..."
+        raise SettingsError(
+            f"{shown!r} is not a duration above zero and up to {_LONGEST / 86400:.0f} days; "
+            "write a number with ms, s, m, h or d, such as 8m."
+        )
     return seconds
 
 
@@ -176,6 +182,14 @@ def _target(env: Mapping[str, str]) -> Target | None:
         password=env.get("PGPASSWORD") or None,
         sslmode=_sslmode(env.get("PGSSLMODE")),
     )
+
+
+def _refuse_missing_certificate(env: Mapping[str, str]) -> None:
+    path = env.get("PGSSLROOTCERT")
+    if path and path != "system" and not Path(path).is_file():
+        raise SettingsError(
+            f"PGSSLROOTCERT is {path!r}, but there is no such file; name the file with the root certificates."
+        )
 
 
 def _sslmode(text: str | None) -> SslMode | None:

@@ -13,28 +13,58 @@ order by pg_catalog.array_position(pg_catalog.current_schemas(false), n.nspname)
 limit 1;
 
 -- name: columns
-select a.attname as name,
-       pg_catalog.format_type(base.oid, null) as type,
-       case when base.typcategory = 'A' then pg_catalog.format_type(base.typelem, null) end as element
-from pg_catalog.pg_attribute a
-join pg_catalog.pg_type t on t.oid = a.atttypid
-join pg_catalog.pg_type base on base.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
-where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
-order by a.attnum;
+-- A domain may be over a domain; the innermost type is the one that compares.
+with recursive base as (
+    select a.attnum, a.attname, a.atttypid as type
+    from pg_catalog.pg_attribute a
+    where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
+    union all
+    select base.attnum, base.attname, t.typbasetype
+    from base join pg_catalog.pg_type t on t.oid = base.type where t.typtype = 'd'
+)
+select base.attname as name,
+       pg_catalog.format_type(t.oid, null) as type,
+       case when t.typcategory = 'A' then pg_catalog.format_type(t.typelem, null) end as element,
+       coalesce((
+           select n.nspname
+           from pg_catalog.pg_opclass c
+           join pg_catalog.pg_amop o on o.amopfamily = c.opcfamily and o.amopstrategy = 3
+                and o.amoplefttype = c.opcintype and o.amoprighttype = c.opcintype
+           join pg_catalog.pg_operator op on op.oid = o.amopopr
+           join pg_catalog.pg_namespace n on n.oid = op.oprnamespace
+           join pg_catalog.pg_am am on am.oid = c.opcmethod and am.amname = 'btree'
+           where c.opcdefault and c.opcintype = case when t.typelem <> 0 and t.typcategory = 'A' then t.typelem else t.oid end
+           limit 1
+       ), 'pg_catalog') as operators
+from base
+join pg_catalog.pg_type t on t.oid = base.type
+where t.typtype <> 'd'
+order by base.attnum;
 
 -- name: leaves
+-- Not by pg_partition_tree, which waits where a partition is locked.
+with recursive tree as (
+    select $1::oid as oid
+    union all
+    select i.inhrelid from tree join pg_catalog.pg_inherits i on i.inhparent = tree.oid
+)
 select c.oid, n.nspname as schema, c.relname as name, c.relkind::text as kind
-from pg_catalog.pg_partition_tree($1::oid::regclass) tree
-join pg_catalog.pg_class c on c.oid = tree.relid
+from tree
+join pg_catalog.pg_class c on c.oid = tree.oid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where tree.isleaf
+where c.relkind <> 'p'
 order by n.nspname, c.relname;
 
 -- name: partition_columns
+with recursive tree as (
+    select $1::oid as oid
+    union all
+    select i.inhrelid from tree join pg_catalog.pg_inherits i on i.inhparent = tree.oid
+)
 select coalesce(bool_or(p.partexprs is not null), false) as expressions,
        coalesce(array_agg(distinct a.attname::text) filter (where a.attname is not null), '{}') as columns
-from pg_catalog.pg_partition_tree($1::oid::regclass) tree
-join pg_catalog.pg_partitioned_table p on p.partrelid = tree.relid
+from tree
+join pg_catalog.pg_partitioned_table p on p.partrelid = tree.oid
 left join pg_catalog.pg_attribute a on a.attrelid = p.partrelid and a.attnum = any (p.partattrs::int2[]) and a.attnum > 0;
 
 -- name: leading_index
@@ -51,8 +81,13 @@ select exists (
 -- name: blocks
 select pg_catalog.pg_relation_size($1::oid) / pg_catalog.current_setting('block_size')::int;
 
+-- name: is_there
+select exists (
+    select
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.oid = $1 and n.nspname = $2 and c.relname = $3
+);
+
 -- name: total_bytes
-select pg_catalog.pg_total_relation_size(c.oid)
-from pg_catalog.pg_class c
-join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where n.nspname = $1 and c.relname = $2;
+select pg_catalog.pg_total_relation_size($1::oid);

@@ -26,6 +26,9 @@ where ranked.place > 1 and ranked.home = {leaf}::oid;
 -- "With hold" lets it outlive its transaction; "scroll" lets a batch that was rolled back be fetched again.
 declare {cursor} scroll cursor with hold for {find};
 
+-- name: move_all
+move forward all in {cursor};
+
 -- name: move
 move absolute {position} in {cursor};
 
@@ -37,6 +40,14 @@ select exists (select from pg_catalog.pg_cursors where name = $1);
 
 -- name: release
 close {cursor};
+
+-- name: claim_losers
+select from only {table} as loser where loser.ctid = any ($1::tid[]) for update of loser;
+
+-- name: claim_winners
+select from {among} as winner
+where winner.ctid = any ($2::tid[]) and winner.tableoid = any ($1::oid[])
+for update of winner;
 
 -- name: delete_pairs
 -- The whole rule again: same key, and a better row that is still there. Joined by address, so no index is needed.

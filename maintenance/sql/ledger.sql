@@ -1,13 +1,22 @@
 -- name: state
--- Asked of the catalogs, so that it can be asked without any privilege.
+-- Asked of the catalogs, so that it can be asked without any privilege. One privilege a call: a list means "any of them".
 select r.oid is not null and s.oid is not null as installed,
-       coalesce(pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-           and pg_catalog.has_table_privilege(r.oid, 'SELECT, INSERT, UPDATE, DELETE')
-           and pg_catalog.has_table_privilege(s.oid, 'SELECT, INSERT, UPDATE, DELETE'), false) as usable
+       coalesce(readable.schema and readable.run and readable.step, false) as readable,
+       coalesce(readable.schema and writable.all_of_them, false) as writable
 from (select) as one
 left join pg_catalog.pg_namespace n on n.nspname = 'maintenance'
 left join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = 'run'
-left join pg_catalog.pg_class s on s.relnamespace = n.oid and s.relname = 'step';
+left join pg_catalog.pg_class s on s.relnamespace = n.oid and s.relname = 'step'
+cross join lateral (
+    select pg_catalog.has_schema_privilege(n.oid, 'USAGE') as schema,
+           pg_catalog.has_table_privilege(r.oid, 'SELECT') as run,
+           pg_catalog.has_table_privilege(s.oid, 'SELECT') as step
+) as readable
+cross join lateral (
+    select bool_and(pg_catalog.has_table_privilege(t.oid, privilege)) as all_of_them
+    from (values (r.oid), (s.oid)) as t (oid)
+    cross join (values ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) as p (privilege)
+) as writable;
 
 -- name: grantee
 select pg_catalog.quote_ident(current_user), pg_catalog.quote_ident(current_database());
@@ -37,11 +46,12 @@ insert into maintenance.run (name, status, stop_reason, scheduler, as_of, ended_
 values ($1, 'skipped', 'lease', $2, statement_timestamp(), clock_timestamp(), $3) returning id;
 
 -- name: add_step
-insert into maintenance.step (run_id, task, table_name, strategy, rule, summary, status)
-values ($1, $2, $3, $4, $5, $6, 'pending') returning id;
+-- The cursor at once: were it written when the step begins, a run that does not come to it would lose it.
+insert into maintenance.step (run_id, task, table_name, strategy, rule, summary, cursor, status)
+values ($1, $2, $3, $4, $5, $6, $7::jsonb, 'pending') returning id;
 
 -- name: begin_step
-update maintenance.step set status = 'running', bytes_before = $2, cursor = $3::jsonb where id = $1;
+update maintenance.step set status = 'running', bytes_before = $2, cursor = $3::jsonb, began_at = clock_timestamp() where id = $1;
 
 -- name: checkpoint
 -- In the transaction of the batch: either both are there or neither.
@@ -64,7 +74,7 @@ where id = $1;
 
 -- name: carried
 -- How the last attempt at each piece of work ended.
-select distinct on (task, table_name, rule) task, table_name, rule, strategy, status, stop_reason, batches, cursor
+select distinct on (task, table_name, rule) task, table_name, rule, strategy, status, began_at, cursor
 from maintenance.step
 order by task, table_name, rule, id desc;
 

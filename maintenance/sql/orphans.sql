@@ -1,8 +1,8 @@
 -- name: parentless
-not exists (select from {parent} as parent where parent.{key} = child.{column})
+not exists (select from {parent} as parent where parent.{key} {equals} child.{column})
 
 -- name: witness
-and exists (select from {parent})
+exists (select from {parent} as parent where parent.{key} is not null)
 
 -- name: count
 select count(*) from only {table} as child where child.{column} is not null and {aged} and {parentless};
@@ -10,19 +10,22 @@ select count(*) from only {table} as child where child.{column} is not null and 
 -- name: find
 select from only {table} as child where child.{column} is not null and {aged} and {parentless};
 
--- name: any_child
-select exists (select from {table} as child where child.{column} is not null);
+-- name: any_parent
+select {witness};
 
--- name: delete_stretch
--- `version` keeps a row that is written to while we wait for its lock: the server would judge its new content, but look
--- for the parent with our old snapshot and miss one that came in the same transaction.
-with orphan as materialized (
-    select child.ctid, child.xmin as version
-    from only {table} as child
-    where child.ctid >= {first}::tid and child.ctid < {last}::tid
-      and child.{column} is not null and {aged} and {parentless}
-)
+-- name: any_child
+select exists (select from only {table} as child where child.{column} is not null);
+
+-- name: claim_stretch
+-- Locked before they are judged for good: a statement that waits for a row's lock judges the row's new content, but looks
+-- for its parent with the snapshot from before the wait, and misses one that came meanwhile.
+select child.ctid
+from only {table} as child
+where child.ctid >= {first}::tid and child.ctid < {last}::tid
+  and child.{column} is not null and {aged} and {parentless}
+for update of child;
+
+-- name: delete_claimed
 delete from only {table} as child
-using orphan
-where child.ctid = any (array(select orphan.ctid from orphan))
-  and child.ctid = orphan.ctid and child.xmin = orphan.version;
+where child.ctid = any ({first}::tid[])
+  and child.{column} is not null and {aged} and {parentless};

@@ -22,17 +22,25 @@ exists (select from {reference})
 select exists ({uses});
 
 -- name: any_value
-select exists (select from {table} as entry where entry.{column} is not null);
+select exists (select from only {table} as entry where entry.{column} is not null);
 
 -- name: count
 with referenced as materialized ({uses})
 select count(*) from only {table} as entry
-where entry.{column} is not null and not exists (select from referenced where referenced.value = entry.{column});
+where entry.{column} is not null
+  and not exists (select from referenced where referenced.value {equals} entry.{column});
+
+-- name: count_wrong
+with referenced as materialized ({uses})
+select count(*) from only {table} as entry
+join referenced on referenced.value {equals} entry.{column}
+where false {changed};
 
 -- name: find
 with referenced as materialized ({uses})
 select from {table} as entry
-where entry.{column} is not null and not exists (select from referenced where referenced.value = entry.{column});
+where entry.{column} is not null
+  and not exists (select from referenced where referenced.value {equals} entry.{column});
 
 -- name: changed
 or entry.{count_column} is distinct from referenced.uses
@@ -43,27 +51,36 @@ or entry.{count_column} is distinct from referenced.uses
     from target
     where target.uses is not null
       and entry.ctid = any (array(select address from target where uses is not null))
-      and entry.ctid = target.address and entry.xmin = target.version
+      and entry.ctid = target.address
     returning 1
 )
 
--- name: sweep_stretch
--- `version` keeps a row that is written to while we wait for its lock: what refers to it may have come with that write,
--- after our snapshot. The witnesses are asked again in every batch: a reference emptied meanwhile must not empty us.
+-- name: claim_stretch
+-- Locked before they are judged for good: a reference that comes while we wait for a lock is not in our snapshot, and a
+-- foreign key would take the new reference along with the entry.
+with referenced as materialized ({uses})
+select entry.ctid
+from only {table} as entry
+left join referenced on referenced.value {equals} entry.{column}
+where entry.ctid >= $1::tid and entry.ctid < $2::tid and entry.{column} is not null
+  and (referenced.uses is null {changed})
+for update of entry;
+
+-- name: sweep_claimed
+-- The witnesses are asked in every batch: a reference that is emptied meanwhile must not empty the catalog.
 with referenced as materialized ({uses}),
 target as materialized (
-    select entry.ctid as address, entry.xmin as version, referenced.uses
+    select entry.ctid as address, referenced.uses
     from only {table} as entry
-    left join referenced on referenced.value = entry.{column}
-    where entry.ctid >= $1::tid and entry.ctid < $2::tid and entry.{column} is not null
-      and (referenced.uses is null {changed})
+    left join referenced on referenced.value {equals} entry.{column}
+    where entry.ctid = any ($1::tid[]) and entry.{column} is not null and (referenced.uses is null {changed})
 ),
 removed as (
     delete from only {table} as entry
     using target
     where target.uses is null and {witnessed}
       and entry.ctid = any (array(select address from target where uses is null))
-      and entry.ctid = target.address and entry.xmin = target.version
+      and entry.ctid = target.address
     returning 1
 ){counted}
 select (select count(*) from removed) as removed, {updated} as updated;

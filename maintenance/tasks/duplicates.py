@@ -7,7 +7,7 @@ from functools import partial
 
 from asyncpg import Connection, Record
 
-from maintenance.catalog import Leaf, Relation
+from maintenance.catalog import Column, Leaf, Relation
 from maintenance.models import Batch, Cursor, Settled, Step
 from maintenance.names import Fragment, Table, TableName, listed
 from maintenance.policy import Duplicates, Policy
@@ -23,36 +23,34 @@ class Key:
 
     among: Table
     """Where a row's better may lie: the leaf itself, or all partitions where a key can occur in several."""
-    columns: tuple[Fragment, ...]
-    newest: tuple[Fragment, ...]
+    columns: tuple[Column, ...]
+    newest: tuple[Column, ...]
 
     def sql(self, name: str, leaf: Leaf, **more: Fragment) -> str:
         """A statement of duplicates.sql for the losing rows of one leaf."""
         only = Fragment("only ") if self.among == leaf.table else Fragment("")
         return statement(
             "duplicates", name, table=leaf.table.sql, among=Fragment(only + self.among.sql),
-            leaf=Fragment(f"{leaf.oid:d}"), cursor=held(leaf), key=listed(list(self.columns)),
-            present=listed([Fragment(f"{column} is not null") for column in self.columns], " and "),
-            order=listed([Fragment(f"{column} desc nulls last") for column in self.newest]),
-            same=listed([Fragment(f"winner.{column} = loser.{column}") for column in self.columns], " and "),
-            better=better(self.newest), **more,
+            leaf=Fragment(f"{leaf.oid:d}"), cursor=held(leaf), key=listed([column.sql for column in self.columns]),
+            present=listed([Fragment(f"{column.sql} is not null") for column in self.columns], " and "),
+            order=listed([Fragment(f"{column.sql} desc nulls last") for column in self.newest]),
+            same=Fragment(f"{self._key('winner')} operator(pg_catalog.=) {self._key('loser')}"),
+            better=Fragment(f"{self._rank('winner')} operator(pg_catalog.>) {self._rank('loser')}"), **more,
         )  # fmt: skip
+
+    def _key(self, row: str) -> str:
+        """The key as one value: values of type record are compared as their types order, whatever the search path."""
+        return f"row({', '.join(f'{row}.{column.sql}' for column in self.columns)})::record"
+
+    def _rank(self, row: str) -> str:
+        """What a row is judged by, as one value; a flag in front of each column makes NULL less than everything."""
+        parts = [f"{row}.{column.sql} is not null, {row}.{column.sql}" for column in self.newest]
+        return f"row({', '.join([*parts, f'{row}.tableoid', f'{row}.ctid'])})::record"
 
 
 def held(leaf: Leaf) -> Fragment:
     """Name of the session's cursor over the losing rows of a leaf."""
     return Fragment(f"maintenance_duplicates_{leaf.oid:d}")
-
-
-def better(newest: tuple[Fragment, ...]) -> Fragment:
-    """Whether the winner is greater than the loser by these columns, NULL being least; then by address."""
-    if not newest:
-        return Fragment("(winner.tableoid, winner.ctid) > (loser.tableoid, loser.ctid)")
-    column = newest[0]
-    return Fragment(
-        f"(coalesce(winner.{column} > loser.{column}, winner.{column} is not null and loser.{column} is null)"
-        f" or winner.{column} is not distinct from loser.{column} and {better(newest[1:])})"
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +70,13 @@ class DuplicatesStep(Step):
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """The first batch of a session makes the pass; those after it recheck each pair before they delete."""
-        if cursor is None or not await connection.fetchval(statement("duplicates", "is_held"), held(self.leaf)):
+        is_held = await connection.fetchval(statement(NAME, "is_held"), held(self.leaf))
+        if cursor is None or not is_held:
+            if is_held:
+                await connection.execute(self.key.sql("release", self.leaf))
             await connection.execute(self.key.sql("hold", self.leaf, find=Fragment(self.key.sql("find", self.leaf))))
+            # The pass itself, here and not at the commit, where no time-out would end it.
+            await connection.execute(self.key.sql("move_all", self.leaf))
             return Batch(cursor={"position": 0}, done=False, paced=False)
         position = int(cursor["position"] or 0)
         await connection.execute(self.key.sql("move", self.leaf, position=Fragment(f"{position:d}")))
@@ -86,6 +89,9 @@ class DuplicatesStep(Step):
 
     async def _delete(self, connection: Connection, pairs: list[Record]) -> int:
         losers, homes, winners = (list(column) for column in zip(*pairs, strict=True))
+        # Locked before they are judged: a winner that is deleted while we wait for a loser's lock is no winner.
+        await connection.execute(self.key.sql("claim_losers", self.leaf), losers)
+        await connection.execute(self.key.sql("claim_winners", self.leaf), homes, winners)
         status = await connection.execute(self.key.sql("delete_pairs", self.leaf), losers, homes, winners)
         return int(status.split()[-1])
 
@@ -107,8 +113,8 @@ async def _plan(rule: Duplicates, name: TableName, survey: Survey) -> list[Step]
     relation = await located(survey, NAME, name)
     if isinstance(relation, Settled):
         return [relation]
-    columns = tuple(relation.column(column).sql for column in rule.key)
-    newest = tuple(relation.column(column).sql for column in rule.newest)
+    columns = tuple(relation.column(column) for column in rule.key)
+    newest = tuple(relation.column(column) for column in rule.newest)
     steps: list[Step] = []
     for leaf in relation.leaves:
         key = Key(among=leaf.table if _within_leaf(rule, relation) else relation.table, columns=columns, newest=newest)
@@ -119,10 +125,18 @@ async def _plan(rule: Duplicates, name: TableName, survey: Survey) -> list[Step]
         rows, exact = await survey.count(key.sql("count", leaf))
         if rows is None and survey.counting is not None:
             rows = await survey.estimate(key.sql("find", leaf))
-        summary = f"more than one row for a {', '.join(rule.key)}; the newest by {', '.join(rule.newest)} stays"
+        subject = ", ".join(sorted(rule.key))
         steps.append(
             DuplicatesStep(
-                table=leaf.table, rule=", ".join(rule.key), rows=rows, exact=exact, summary=summary, leaf=leaf, key=key
+                table=leaf.table,
+                oid=leaf.oid,
+                subject=subject,
+                rule=f"{subject} by {', '.join(rule.newest)}",
+                rows=rows,
+                exact=exact,
+                summary=f"more than one row for a {', '.join(rule.key)}; the newest by {', '.join(rule.newest)} stays",
+                leaf=leaf,
+                key=key,
             )
         )
     return steps

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
-from asyncpg import Connection
+from asyncpg import Connection, Record
 
 from maintenance.catalog import blocks
 from maintenance.models import Batch, Cursor
@@ -43,3 +43,13 @@ def resume(cursor: Cursor) -> Cursor:
     if "taken_up" in cursor:
         return cursor if cursor["taken_up"] is None else {"block": cursor["block"], "taken_up": cursor["taken_up"]}
     return {"block": cursor["block"], "taken_up": cursor["block"]}
+
+
+def addresses(rows: Iterable[Record]) -> list[Tid]:
+    """The row addresses that a statement found, as the next one takes them."""
+    return [row["ctid"] for row in rows]
+
+
+def deleted(status: str) -> int:
+    """Rows in the server's answer to a DELETE, such as `DELETE 12`."""
+    return int(status.split()[-1])

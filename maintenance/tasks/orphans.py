@@ -8,14 +8,14 @@ from functools import partial
 
 from asyncpg import Connection
 
-from maintenance.catalog import Leaf, Relation, find
+from maintenance.catalog import Column, Leaf, Relation, find
 from maintenance.models import Batch, Cursor, Settled, Step
-from maintenance.names import Fragment, TableName, quoted
+from maintenance.names import Fragment, Table, TableName
 from maintenance.policy import Orphans, Policy
 from maintenance.sql import statement
 from maintenance.tasks import heap
 from maintenance.tasks.moment import Moment
-from maintenance.tasks.survey import Draft, Survey, Task, accepted, cutoff, guarded, located
+from maintenance.tasks.survey import Draft, Survey, Task, accepted, cutoff, located
 
 NAME = "orphans"
 
@@ -24,15 +24,20 @@ NAME = "orphans"
 class Orphaned:
     """Which rows of which heap have no parent."""
 
-    column: Fragment
+    column: Column
+    parent: Table | None
     parentless: Fragment
+    witness: Fragment
+    """Whether the parent has anything to say."""
     aged: Fragment
     bound: datetime | date | None
 
-    def sql(self, name: str, leaf: Leaf) -> str:
-        """A statement of orphans.sql for these rows of one leaf."""
+    def sql(self, name: str, table: Table) -> str:
+        """A statement of orphans.sql for these rows of a table; its first values are `values`."""
+        slot = len(self.values)
         return statement(
-            "orphans", name, table=leaf.table.sql, column=self.column, parentless=self.parentless, aged=self.aged
+            NAME, name, table=table.sql, column=self.column.sql, parentless=self.parentless, aged=self.aged,
+            witness=self.witness, first=Fragment(f"${slot + 1}"), last=Fragment(f"${slot + 2}"),
         )  # fmt: skip
 
     @property
@@ -49,22 +54,29 @@ class OrphansStep(Step):
 
     task: str = NAME
     strategy: str = "heap"
-    leaf: Leaf
     orphaned: Orphaned
+    parentless: str | None
+    """What to say if the parent is no witness; None where the policy allows it."""
+
+    async def guard(self, connection: Connection) -> str | None:
+        """Stop if there is something to judge and no parent to judge it by."""
+        if self.parentless is None or await connection.fetchval(self.orphaned.sql("any_parent", self.table)):
+            return None
+        at_stake = await connection.fetchval(self.orphaned.sql("any_child", self.table))
+        return self.parentless if at_stake else None
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
-        """Delete what has no parent now and has not been touched since it was found."""
+        """Lock what has no parent; then delete what still has none, in a statement that waits for nothing."""
 
         async def work(first: heap.Tid, last: heap.Tid) -> tuple[int, int]:
-            slot = len(self.orphaned.values)
-            delete = statement(
-                "orphans", "delete_stretch", table=self.leaf.table.sql, column=self.orphaned.column,
-                parentless=self.orphaned.parentless, aged=self.orphaned.aged,
-                first=Fragment(f"${slot + 1}"), last=Fragment(f"${slot + 2}"),
-            )  # fmt: skip
-            return int((await connection.execute(delete, *self.orphaned.values, first, last)).split()[-1]), 0
+            values = self.orphaned.values
+            found = await connection.fetch(self.orphaned.sql("claim_stretch", self.table), *values, first, last)
+            if not found:
+                return 0, 0
+            delete = self.orphaned.sql("delete_claimed", self.table)
+            return heap.deleted(await connection.execute(delete, *values, heap.addresses(found))), 0
 
-        return await heap.stretch(connection, self.leaf.oid, cursor, limit, work)
+        return await heap.stretch(connection, self.oid, cursor, limit, work)
 
     def resume(self, cursor: Cursor) -> Cursor | None:
         """At the block where the earlier run stopped."""
@@ -86,64 +98,60 @@ async def _plan(rule: Orphans, name: TableName, survey: Survey) -> list[Step]:
         return [relation]
     parent = await find(survey.connection, rule.parent)
     orphaned = await _orphaned(rule, survey, relation, parent)
-    steps = [await _step(rule, survey, leaf, orphaned) for leaf in relation.leaves]
-    danger = None if rule.allow_empty_parent else await _danger(rule, survey, relation, parent)
-    return [guarded(step, danger) for step in steps] if danger else steps
+    return [await _step(rule, survey, leaf, relation, orphaned) for leaf in relation.leaves]
 
 
 async def _orphaned(rule: Orphans, survey: Survey, relation: Relation, parent: Relation | None) -> Orphaned:
-    column = relation.column(rule.column).sql
+    column = relation.column(rule.column)
     aged, bound = Fragment("true"), None
     if rule.grace is not None and rule.age_column is not None:
         moment = Moment.of(relation, rule.age_column)
         bound = moment.bound(await cutoff(survey, rule.grace, f"{relation.table}: grace"))
-        aged = Fragment(f"child.{moment.column.sql} < $1::{moment.type}")
-    parentless = Fragment("true")
+        aged = Fragment(f"child.{moment.column.sql} operator(pg_catalog.<) $1::{moment.type}")
+    parentless, witness = Fragment("true"), Fragment("false")
     if parent is not None:
-        key = parent.column(rule.parent_column).sql
-        match = statement("orphans", "parentless", parent=parent.table.sql, key=key, column=column)
-        # The parent is looked at again in every batch: emptied during the run, it stops being a witness.
-        seen = (
-            Fragment("")
-            if rule.allow_empty_parent
-            else Fragment(statement("orphans", "witness", parent=parent.table.sql))
-        )
-        parentless = Fragment(f"{match} {seen}")
-    found = Orphaned(column=column, parentless=parentless, aged=aged, bound=bound)
-    whole = Leaf(oid=relation.oid, table=relation.table)
-    await accepted(
-        survey,
-        found.sql("count", whole),
-        f"{relation.table}.{rule.column} cannot be compared with {rule.parent}.{rule.parent_column}; use one type",
-    )
+        slots = {"parent": parent.table.sql, "key": parent.column(rule.parent_column).sql}
+        match = statement(NAME, "parentless", column=column.sql, equals=column.equals, **slots)
+        witness = Fragment(statement(NAME, "witness", **slots))
+        # Looked at again in every batch: emptied during the run, the parent stops being a witness.
+        parentless = Fragment(match if rule.allow_empty_parent else f"{match} and {witness}")
+    found = Orphaned(
+        column=column, parent=parent.table if parent else None, parentless=parentless, witness=witness, aged=aged,
+        bound=bound,
+    )  # fmt: skip
+    what = f"{relation.table}.{rule.column} cannot be compared with {rule.parent}.{rule.parent_column}; use one type"
+    await accepted(survey, found.sql("count", relation.table), what)
     return found
 
 
-async def _step(rule: Orphans, survey: Survey, leaf: Leaf, orphaned: Orphaned) -> Step:
-    rows, exact = await survey.count(orphaned.sql("count", leaf), *orphaned.values)
+async def _step(rule: Orphans, survey: Survey, leaf: Leaf, relation: Relation, orphaned: Orphaned) -> Step:
+    rows, exact = await survey.count(orphaned.sql("count", leaf.table), *orphaned.values)
     if rows is None and survey.counting is not None:
-        rows = await survey.estimate(orphaned.sql("find", leaf), *orphaned.values)
+        rows = await survey.estimate(orphaned.sql("find", leaf.table), *orphaned.values)
     aged = f" and {rule.age_column} is older than {rule.grace}" if rule.grace else ""
+    subject = f"{rule.column} -> {rule.parent}.{rule.parent_column}"
     return OrphansStep(
         table=leaf.table,
-        rule=f"{rule.column} -> {rule.parent}.{rule.parent_column}",
+        oid=leaf.oid,
+        subject=subject,
+        rule=f"{subject}{aged}",
         rows=rows,
         exact=exact,
+        depends=(orphaned.parent,) if orphaned.parent else (),
         summary=f"{rule.column} is in no {rule.parent}.{rule.parent_column}{aged}",
-        leaf=leaf,
         orphaned=orphaned,
+        parentless=None if rule.allow_empty_parent else _alone(rule, relation, orphaned.parent),
     )
 
 
-async def _danger(rule: Orphans, survey: Survey, relation: Relation, parent: Relation | None) -> str | None:
-    if parent is not None and await survey.connection.fetchval(statement("survey", "any_row", table=parent.table.sql)):
-        return None
-    column = quoted(rule.column)
-    if not await survey.connection.fetchval(statement("orphans", "any_child", table=relation.table.sql, column=column)):
-        return None
-    fact = f"the parent table {rule.parent} is {'absent' if parent is None else 'empty'}"
+def _alone(rule: Orphans, relation: Relation, parent: Table | None) -> str:
+    fact = (
+        f"{rule.parent} is absent"
+        if parent is None
+        else f"{rule.parent} is empty or has no value in {rule.parent_column}"
+    )
     return (
-        f"{fact}, so every row of {relation.table} would count as an orphan and nothing was deleted; "
+        f"the parent table {fact}, so every row of {relation.table} would count as an orphan and nothing was deleted; "
         "if that is meant, set allow_empty_parent = true on this rule"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -10,14 +11,14 @@ from asyncpg import Connection
 
 from maintenance.catalog import Leaf, Relation, has_leading_index
 from maintenance.database import fetch_one
-from maintenance.errors import Blocked
+from maintenance.errors import PolicyError
 from maintenance.models import Batch, Cursor, Settled, Step
-from maintenance.names import Fragment, quoted
+from maintenance.names import Fragment, Table, quoted
 from maintenance.policy import Policy, Retention
 from maintenance.sql import statement
 from maintenance.tasks import heap
 from maintenance.tasks.moment import Moment
-from maintenance.tasks.survey import Draft, Survey, Task, condition, cutoff, guarded, located
+from maintenance.tasks.survey import Draft, Survey, Task, condition, cutoff, located
 
 NAME = "retention"
 
@@ -26,38 +27,61 @@ NAME = "retention"
 class Expired:
     """Which rows of which heap are expired."""
 
-    leaf: Leaf
+    table: Table
     alias: Fragment
     moment: Moment
     bound: datetime | date
     where: Fragment
+    only: Fragment
 
     def sql(self, name: str) -> str:
         """A statement of retention.sql for these rows; the bound is its $1."""
         return statement(
-            "retention", name, table=self.leaf.table.sql, alias=self.alias, column=self.moment.column.sql,
-            type=self.moment.type, where=self.where,
+            NAME, name, table=self.table.sql, alias=self.alias, column=self.moment.column.sql,
+            type=self.moment.type, where=self.where, only=self.only,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeapRetention(Step):
+class RetentionStep(Step):
+    """What both strategies share: the rows, and the guard against an empty table."""
+
+    task: str = NAME
+    expired: Expired
+    whole: Expired
+    """The rows of the whole table, where `expired` are those of one partition."""
+    empties: str | None
+    """What to say if nothing would stay; None where the policy allows it."""
+    claims: bool
+    """Lock the rows before they are judged, as their condition looks at other rows too."""
+
+    async def guard(self, connection: Connection) -> str | None:
+        """Stop if no row of the whole table would stay; asked after the rules before this one have had their share."""
+        if self.empties is None or await connection.fetchval(self.whole.sql("something_stays"), self.whole.bound):
+            return None
+        return self.empties
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeapRetention(RetentionStep):
     """Delete expired rows block range by block range; `limit` is in blocks."""
 
     limits = (8, 128, 1024)
 
-    task: str = NAME
     strategy: str = "heap"
-    expired: Expired
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """Judge and delete in one statement, so that a row refreshed in between stays."""
-        delete = self.expired.sql("delete_stretch")
 
         async def work(first: heap.Tid, last: heap.Tid) -> tuple[int, int]:
-            return int((await connection.execute(delete, self.expired.bound, first, last)).split()[-1]), 0
+            bound = self.expired.bound
+            if not self.claims:
+                return heap.deleted(await connection.execute(self.expired.sql("delete_stretch"), bound, first, last)), 0
+            claimed = await connection.fetch(self.expired.sql("claim_stretch"), bound, first, last)
+            rows = heap.addresses(claimed)
+            return heap.deleted(await connection.execute(self.expired.sql("delete_claimed"), bound, rows)), 0
 
-        return await heap.stretch(connection, self.expired.leaf.oid, cursor, limit, work)
+        return await heap.stretch(connection, self.oid, cursor, limit, work)
 
     def resume(self, cursor: Cursor) -> Cursor | None:
         """At the block where the earlier run stopped."""
@@ -65,29 +89,27 @@ class HeapRetention(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeysetRetention(Step):
-    """Delete expired rows in the order of an index, oldest first; `limit` is in rows."""
+class KeysetRetention(RetentionStep):
+    """Delete expired rows in the order of an index, oldest first; `limit` is in rows looked at."""
 
     limits = (100, 2_000, 100_000)
 
-    task: str = NAME
     strategy: str = "keyset"
-    expired: Expired
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """The lower bound travels along: a batch that began at the start would walk all dead index entries again."""
         place = cursor or {"after": None}
         after = place["after"]
-        row = await fetch_one(connection, self.expired.sql("delete_page"), self.expired.bound, after, limit)
-        full = row["found"] >= limit
-        if full and not row["gone"] and row["last"] == after:
-            raise Blocked(
-                f"{self.table}: {row['found']} expired rows were found but none could be deleted, as if a trigger or "
-                "rule kept them; nothing moves until that is changed."
-            )
+        page = max(limit, int(place.get("page") or 0))
+        row = await fetch_one(connection, self.expired.sql("delete_page"), self.expired.bound, after, page)
+        full = row["found"] >= page
         if not full and place.get("taken_up"):
             return Batch(rows=row["gone"], cursor={"after": None}, done=False)
-        return Batch(rows=row["gone"], cursor={**place, "after": row["last"] or after}, done=not full)
+        following: Cursor = {"after": row["last"] or after, "taken_up": place.get("taken_up")}
+        if full and row["last"] == after and not row["gone"]:
+            # More rows share this moment than fit on a page, and none of them may go: only a larger page gets past.
+            following["page"] = page * 2
+        return Batch(rows=row["gone"], cursor=following, done=not full, paced="page" not in following)
 
     def resume(self, cursor: Cursor) -> Cursor | None:
         """After the last moment of the earlier run; then once from the start, for late arrivals with an old date."""
@@ -104,35 +126,44 @@ async def _plan(rule: Retention, survey: Survey) -> list[Step]:
     if isinstance(relation, Settled):
         return [relation]
     moment = Moment.of(relation, rule.column)
+    if re.fullmatch(r"\s*[\d.]+\s*", rule.keep):
+        raise PolicyError(f"{relation.table}: keep = {rule.keep!r} has no unit; write one such as '30 days'.")
     bound = moment.bound(await cutoff(survey, rule.keep, f"{relation.table}: keep"))
-    where = await condition(survey, relation, rule.where)
-    alias = quoted(relation.table.name)
     whole = Expired(
-        leaf=Leaf(oid=relation.oid, table=relation.table), alias=alias, moment=moment, bound=bound, where=where
-    )
-    steps = [
-        await _step(rule, survey, Expired(leaf=leaf, alias=alias, moment=moment, bound=bound, where=where))
-        for leaf in relation.leaves
-    ]
-    if rule.allow_empty or await _something_stays(survey, whole):
-        return steps
-    return [guarded(step, _would_empty(rule, relation)) for step in steps]
+        table=relation.table, alias=quoted(relation.table.name), moment=moment, bound=bound,
+        where=await condition(survey, relation, rule.where),
+        only=Fragment("" if relation.partitioned else "only"),
+    )  # fmt: skip
+    return [await _step(rule, survey, relation, whole, leaf) for leaf in relation.leaves]
 
 
-async def _step(rule: Retention, survey: Survey, expired: Expired) -> Step:
+async def _step(rule: Retention, survey: Survey, relation: Relation, whole: Expired, leaf: Leaf) -> Step:
+    expired = Expired(
+        table=leaf.table, alias=whole.alias, moment=whole.moment, bound=whole.bound, where=whole.where,
+        only=Fragment("only"),
+    )  # fmt: skip
     rows, exact = await survey.count(expired.sql("count"), expired.bound)
     if rows is None:
         rows = await survey.estimate(expired.sql("find"), expired.bound)
-    indexed = await has_leading_index(survey.connection, expired.leaf, expired.moment.column)
     extra = f" and {rule.where}" if rule.where else ""
+    claims = "select" in (rule.where or "").lower()
+    indexed = not claims and await has_leading_index(survey.connection, leaf, expired.moment.column)
     way = f"by the index on {rule.column}" if indexed else f"in one pass, as no index leads with {rule.column}"
-    return (KeysetRetention if indexed else HeapRetention)(
-        table=expired.leaf.table,
-        rule=f"{rule.column}{extra}",
+    if claims:
+        way = "in one pass, as the condition looks at other rows"
+    kind = KeysetRetention if indexed else HeapRetention
+    return kind(
+        table=leaf.table,
+        oid=leaf.oid,
+        subject=f"{rule.column}{extra}",
+        rule=f"{rule.column} keep {rule.keep}{extra}",
         rows=rows,
         exact=exact,
         summary=f"{rule.column} before {_shown(expired.bound)}{extra}; {way}",
         expired=expired,
+        whole=whole,
+        claims=claims,
+        empties=None if rule.allow_empty else _would_empty(rule, relation),
     )
 
 
@@ -140,10 +171,6 @@ def _shown(bound: datetime | date) -> str:
     if isinstance(bound, datetime):
         return bound.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds") + " UTC"
     return bound.isoformat()
-
-
-async def _something_stays(survey: Survey, whole: Expired) -> bool:
-    return bool(await survey.connection.fetchval(whole.sql("something_stays"), whole.bound))
 
 
 def _would_empty(rule: Retention, relation: Relation) -> str:

@@ -25,7 +25,6 @@ class StatisticsStep(Step):
 
     task: str = NAME
     strategy: str = "analyze"
-    oid: int
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """ANALYZE the table, and look whether the server really did.

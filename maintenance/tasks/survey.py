@@ -90,15 +90,6 @@ async def located(survey: Survey, task: str, name: TableName) -> Relation | Sett
     )
 
 
-def guarded(step: Step, message: str) -> Settled:
-    """The step, stopped by a guard before it began."""
-    return Settled(
-        task=step.task, strategy=step.strategy, table=step.table, rule=step.rule, rows=step.rows, exact=step.exact,
-        summary=f"guard: {message}",
-        verdict=Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=message),
-    )  # fmt: skip
-
-
 async def accepted(survey: Survey, sql: str, what: str) -> None:
     """Let the server judge a statement without running it.
 
@@ -109,7 +100,7 @@ async def accepted(survey: Survey, sql: str, what: str) -> None:
         await survey.connection.prepare(sql)
     except pg.InsufficientPrivilegeError:
         raise
-    except pg.SyntaxOrAccessError as error:
+    except (pg.SyntaxOrAccessError, asyncpg.DataError, pg.FeatureNotSupportedError) as error:
         raise PolicyError(f"{what}: {error}.") from error
 
 
@@ -125,6 +116,8 @@ async def condition(survey: Survey, relation: Relation, where: str | None) -> Fr
     if where is None:
         return Fragment("true")
     what = f"{relation.table}: where = {where!r} is not one boolean expression over the table's columns"
+    if "\0" in where:
+        raise PolicyError(f"{what}: it has a NUL character in it.")
     for name in ("where_bare", "where_bracketed"):
         sql = statement(
             "survey", name, table=relation.table.sql, alias=quoted(relation.table.name), where=Fragment(where)

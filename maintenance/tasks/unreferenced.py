@@ -1,4 +1,4 @@
-"""unreferenced: rows of a catalog that nothing refers to. A batch groups the references, deletes, corrects counts."""
+"""unreferenced: catalog rows that nothing refers to. A batch groups the references, deletes, corrects counts."""
 
 from __future__ import annotations
 
@@ -7,39 +7,41 @@ from functools import partial
 
 from asyncpg import Connection
 
-from maintenance.catalog import Leaf, Relation, find
+from maintenance.catalog import Column, Relation, find
 from maintenance.database import fetch_one
 from maintenance.models import Batch, Cursor, Settled, Step
-from maintenance.names import Fragment, listed
+from maintenance.names import Fragment, Table, listed
 from maintenance.policy import Policy, Reference, Unreferenced
 from maintenance.sql import statement
 from maintenance.tasks import heap
-from maintenance.tasks.survey import Draft, Survey, Task, accepted, guarded, located
+from maintenance.tasks.survey import Draft, Survey, Task, accepted, located
 
 NAME = "unreferenced"
+Found = list[tuple[Reference, Relation | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What refers to a catalog, and what of it follows."""
 
-    column: Fragment
-    count_column: Fragment | None
+    column: Column
+    count_column: Column | None
     uses: Fragment
     """A query of (value, uses): how many distinct rows refer to each value."""
-    witnessed: Fragment
-    """Whether the referencing tables still have something to say."""
+    witnesses: tuple[Fragment, ...]
+    """Whether each referencing table still has something to say; none where the policy does not care."""
 
-    def sql(self, name: str, leaf: Leaf) -> str:
+    def sql(self, name: str, table: Table) -> str:
         """A statement of unreferenced.sql for the catalog, or one of its partitions."""
         changed = counted = Fragment("")
         if self.count_column is not None:
-            slots = {"count_column": self.count_column, "table": leaf.table.sql}
+            slots = {"count_column": self.count_column.sql, "table": table.sql}
             changed = Fragment(statement(NAME, "changed", **slots))
             counted = Fragment(statement(NAME, "counted", **slots))
         return statement(
-            NAME, name, table=leaf.table.sql, column=self.column, uses=self.uses, witnessed=self.witnessed,
-            changed=changed, counted=counted, updated=Fragment("(select count(*) from counted)" if counted else "0"),
+            NAME, name, table=table.sql, column=self.column.sql, equals=self.column.equals, uses=self.uses,
+            witnessed=listed([*self.witnesses] or [Fragment("true")], " and "), changed=changed, counted=counted,
+            updated=Fragment("(select count(*) from counted)" if counted else "0"),
         )  # fmt: skip
 
 
@@ -54,17 +56,36 @@ class UnreferencedStep(Step):
 
     task: str = NAME
     strategy: str = "grouped"
-    leaf: Leaf
     usage: Usage
+    silences: tuple[tuple[str, str | None], ...]
+    """Each referencing table by name, with the question whether it has rows, or None where it is absent; empty where
+    the policy allows that they are silent."""
+    remedy: str
+
+    async def guard(self, connection: Connection) -> str | None:
+        """Stop if there is something to judge and a referencing table has nothing to say."""
+        if not self.silences or not await connection.fetchval(self.usage.sql("any_value", self.table)):
+            return None
+        for name, question in self.silences:
+            if question is None:
+                return f"the referencing table {name} is absent, {self.remedy}"
+            if not await connection.fetchval(question):
+                return f"the referencing table {name} is empty, {self.remedy}"
+        if not await connection.fetchval(self.usage.sql("any_use", self.table)):
+            return f"none of the referencing columns has a value, or none exists, {self.remedy}"
+        return None
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
-        """Delete what nothing refers to now; write only the counts that changed."""
+        """Lock what nothing refers to and what has a wrong count; then judge again, waiting for nothing, and write."""
 
         async def work(first: heap.Tid, last: heap.Tid) -> tuple[int, int]:
-            row = await fetch_one(connection, self.usage.sql("sweep_stretch", self.leaf), first, last)
+            found = await connection.fetch(self.usage.sql("claim_stretch", self.table), first, last)
+            if not found:
+                return 0, 0
+            row = await fetch_one(connection, self.usage.sql("sweep_claimed", self.table), heap.addresses(found))
             return row["removed"], row["updated"]
 
-        return await heap.stretch(connection, self.leaf.oid, cursor, limit, work)
+        return await heap.stretch(connection, self.oid, cursor, limit, work)
 
     def resume(self, cursor: Cursor) -> Cursor | None:
         """At the block where the earlier run stopped."""
@@ -82,16 +103,15 @@ async def _plan(rule: Unreferenced, survey: Survey) -> list[Step]:
         return [relation]
     found = [(reference, await find(survey.connection, reference.table)) for reference in rule.references]
     usage = _usage(rule, relation, found)
-    whole = Leaf(oid=relation.oid, table=relation.table)
     what = f"{relation.table}.{rule.column} cannot be compared with its references; give them one type"
-    await accepted(survey, usage.sql("find", whole), what)
-    await accepted(survey, usage.sql("sweep_stretch", relation.leaves[0] if relation.leaves else whole), what)
-    steps = [await _step(rule, survey, leaf, usage) for leaf in relation.leaves]
-    danger = None if rule.allow_empty_parent else await _danger(rule, survey, relation, found, usage)
-    return [guarded(step, danger) for step in steps] if danger else steps
+    await accepted(survey, usage.sql("find", relation.table), what)
+    if rule.count_column:
+        what = f"{relation.table}.{rule.count_column} cannot hold a count; name a column of a numeric type"
+        await accepted(survey, usage.sql("sweep_claimed", relation.table), what)
+    return [await _step(rule, survey, leaf.table, leaf.oid, usage, found) for leaf in relation.leaves]
 
 
-def _usage(rule: Unreferenced, relation: Relation, found: list[tuple[Reference, Relation | None]]) -> Usage:
+def _usage(rule: Unreferenced, relation: Relation, found: Found) -> Usage:
     uses: list[Fragment] = []
     witnesses: list[Fragment] = []
     for reference, table in found:
@@ -101,59 +121,49 @@ def _usage(rule: Unreferenced, relation: Relation, found: list[tuple[Reference, 
         slots = {"reference": table.table.sql, "column": source.sql}
         uses.append(Fragment(statement(NAME, "array_uses" if source.element else "scalar_uses", **slots)))
         witnesses.append(Fragment(statement(NAME, "witness", reference=table.table.sql)))
-    column = relation.column(rule.column).sql
-    union = listed(uses, "\n    union\n    ") if uses else None
+    column = relation.column(rule.column)
+    union = listed(uses, "\n    union\n    ")
+    query = statement(NAME, "uses", union=union) if uses else statement(
+        NAME, "no_uses", column=column.sql, table=relation.table.sql
+    )  # fmt: skip
     return Usage(
         column=column,
-        count_column=relation.column(rule.count_column).sql if rule.count_column else None,
-        uses=Fragment(
-            statement(NAME, "uses", union=union)
-            if union
-            else statement(NAME, "no_uses", column=column, table=relation.table.sql)
-        ),
-        witnessed=Fragment("true")
+        count_column=relation.column(rule.count_column) if rule.count_column else None,
+        uses=Fragment(query),
+        witnesses=()
         if rule.allow_empty_parent
-        else listed([*dict.fromkeys(witnesses), Fragment("exists (select from referenced)")], " and "),
+        else (*dict.fromkeys(witnesses), Fragment("exists (select from referenced)")),
     )
 
 
-async def _step(rule: Unreferenced, survey: Survey, leaf: Leaf, usage: Usage) -> Step:
-    rows, exact = await survey.count(usage.sql("count", leaf))
+async def _step(rule: Unreferenced, survey: Survey, table: Table, oid: int, usage: Usage, found: Found) -> Step:
+    rows, exact = await survey.count(usage.sql("count", table))
+    updated = None
     if rows is None and survey.counting is not None:
-        rows = await survey.estimate(usage.sql("find", leaf))
+        rows = await survey.estimate(usage.sql("find", table))
+    elif rule.count_column and exact:
+        updated, exact = await survey.count(usage.sql("count_wrong", table))
     references = ", ".join(f"{reference.table}.{reference.column}" for reference in rule.references)
     corrected = f"; {rule.count_column} is corrected" if rule.count_column else ""
+    sources = {str(reference.table): relation.table if relation else None for reference, relation in found}
     return UnreferencedStep(
-        table=leaf.table,
+        table=table,
+        oid=oid,
+        subject=rule.column,
         rule=rule.column,
         rows=rows,
+        updated=updated,
         exact=exact,
+        depends=tuple(source for source in sources.values() if source),
         summary=f"{rule.column} is in none of {references}{corrected}",
-        leaf=leaf,
         usage=usage,
-    )
-
-
-async def _danger(
-    rule: Unreferenced, survey: Survey, relation: Relation, found: list[tuple[Reference, Relation | None]], usage: Usage
-) -> str | None:
-    whole = Leaf(oid=relation.oid, table=relation.table)
-    if not await survey.connection.fetchval(usage.sql("any_value", whole)):
-        return None
-    fact = None
-    for reference, table in found:
-        if table is None:
-            fact = f"the referencing table {reference.table} is absent"
-        elif not await survey.connection.fetchval(statement("survey", "any_row", table=table.table.sql)):
-            fact = f"the referencing table {reference.table} is empty"
-    if fact is None and not await survey.connection.fetchval(usage.sql("any_use", whole)):
-        fact = "none of the referencing columns has a value, or none exists"
-    if fact is None:
-        return None
-    return (
-        f"{fact}, so rows of {relation.table} would wrongly count as unreferenced and nothing was deleted; "
-        f"if that is meant, set allow_empty_parent = true on this rule ({rule.table})"
-    )
+        silences=() if rule.allow_empty_parent else tuple(
+            (name, statement("survey", "any_row", table=source.sql) if source else None)
+            for name, source in sources.items()
+        ),
+        remedy=f"so rows of {table} would wrongly count as unreferenced and nothing was deleted; if that is meant, "
+        "set allow_empty_parent = true on this rule",
+    )  # fmt: skip
 
 
 TASK = Task(name=NAME, drafts=drafts)

@@ -25,7 +25,6 @@ class VacuumStep(Step):
 
     task: str = NAME
     strategy: str = "vacuum"
-    oid: int
     options: Fragment
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:

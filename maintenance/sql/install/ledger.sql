@@ -34,6 +34,7 @@ create table if not exists maintenance.step (
     note         text,
     error        text,
     sqlstate     text,
+    began_at     timestamptz,
     changed_at   timestamptz
 );
 
