@@ -38,7 +38,8 @@ async def connected(settings: Settings, *, name: str, read_only: bool = False) -
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         if connection.is_closed() or not isinstance(error, asyncpg.PostgresError):
             raise ConnectionLost(
-                f"{target} ended the connection ({error}); what was committed stays, the next run goes on from there."
+                f"{target} ended the connection ({error}); what is committed stays; "
+                "run again to go on from the last committed batch."
             ) from error
         raise DatabaseError(f"{target} refused a statement ({_said(error)}, SQLSTATE {error.sqlstate}).") from error
     finally:

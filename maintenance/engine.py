@@ -152,7 +152,7 @@ class _Conduct:
             return carried.get((step.task, str(step.table), step.rule))
 
         # What an earlier run never came to goes first, or a large table could starve all those after it for ever.
-        ordered = sorted(steps, key=lambda step: not ((before := last(step)) and before.starved))
+        ordered = sorted(steps, key=lambda step: _turn(last(step)))
         self.witness.planned(ordered)
         cursors = [_resumed(step, last(step)) for step in ordered]
         ids = [await self.ledger.add(execution.run_id, *pair) for pair in zip(ordered, cursors, strict=True)]
@@ -181,6 +181,11 @@ def _unsure(steps: list[Step]) -> list[Step]:
         if step.rows or step.rows is None:
             touched.add(step.table)
     return judged
+
+
+def _turn(before: Carried | None) -> tuple[bool, int]:
+    """Sorts what an earlier run never came to in front of all else, the one that has waited longest first."""
+    return (False, before.last_turn) if before is not None and before.starved else (True, 0)
 
 
 def _resumed(step: Step, before: Carried | None) -> Cursor | None:

@@ -32,6 +32,7 @@ _YIELDS = (
 """What the application wins: a lock that it holds, or a row that it has just referred to."""
 _ATTEMPTS = 3
 _PAUSE = 0.2
+_SHORTEST_TURN = 0.05
 _GONE = Verdict(
     status=StepStatus.ABSENT,
     stop_reason=StopReason.DONE,
@@ -103,12 +104,15 @@ class Execution:
     async def _begun(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
         await limit_statements(self.connection, self.budget.left, local=False)
         await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}")
-        await self.ledger.begin_step(step_id, await self._size(step), cursor)
+        size = await self._size(step)
         if not await is_there(self.connection, step.oid, step.table):
             return _GONE
         stopped = await step.guard(self.connection)
         if stopped is not None:
             return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=stopped)
+        if self.budget.left < _SHORTEST_TURN:
+            return OUT_OF_BUDGET
+        await self.ledger.begin_step(step_id, size)
         return await self._batches(step, step_id, cursor, tally)
 
     async def _size(self, step: Step) -> int | None:

@@ -23,6 +23,8 @@ class Carried:
     cursor: Cursor | None
     starved: bool
     """Its run ended before it got its turn."""
+    last_turn: int
+    """Grows with the time of the last turn that it had; 0 where it never had one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,9 @@ class Ledger:
         values = (run_id, step.task, str(step.table), step.strategy, step.rule, step.summary, _json(cursor))
         return int(await self.connection.fetchval(statement("ledger", "add_step"), *values))
 
-    async def begin_step(self, step_id: int, size: int | None, cursor: Cursor | None) -> None:
-        """Write down that a step begins, how many bytes its table has, and where it starts."""
-        await self.connection.execute(statement("ledger", "begin_step"), step_id, size, _json(cursor))
+    async def begin_step(self, step_id: int, size: int | None) -> None:
+        """Write down that a step has its turn, and how many bytes its table has."""
+        await self.connection.execute(statement("ledger", "begin_step"), step_id, size)
 
     async def checkpoint(self, step_id: int, batch: Batch, seconds: float) -> None:
         """Write down a batch; in its own transaction where it has one."""
@@ -126,7 +128,8 @@ class Ledger:
             (row["task"], row["table_name"], row["rule"]): Carried(
                 strategy=row["strategy"],
                 cursor=json.loads(row["cursor"]) if row["cursor"] else None,
-                starved=row["began_at"] is None,
+                starved=row["began_at"] is None and row["stop_reason"] in (StopReason.BUDGET, StopReason.ERROR),
+                last_turn=row["last_turn"] or 0,
             )
             for row in await self.connection.fetch(statement("ledger", "carried"))
             if row["status"] in unfinished

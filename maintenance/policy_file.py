@@ -80,6 +80,8 @@ _WORDS = {
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
+    "dataclass_type": "must be a string, the name of a table",
+    "dataclass_exact_type": "must be a string, the name of a table",
     "is_instance_of": "must be a string, the name of a table",
     "model_type": "must be a table of keys and values",
     "model_attributes_type": "must be a table of keys and values",

@@ -51,7 +51,7 @@ insert into maintenance.step (run_id, task, table_name, strategy, rule, summary,
 values ($1, $2, $3, $4, $5, $6, $7::jsonb, 'pending') returning id;
 
 -- name: begin_step
-update maintenance.step set status = 'running', bytes_before = $2, cursor = $3::jsonb, began_at = clock_timestamp() where id = $1;
+update maintenance.step set status = 'running', bytes_before = $2, began_at = clock_timestamp() where id = $1;
 
 -- name: checkpoint
 -- In the transaction of the batch: either both are there or neither.
@@ -73,8 +73,9 @@ set status = $2, stop_reason = $3, error = $4, ended_at = clock_timestamp(),
 where id = $1;
 
 -- name: carried
--- How the last attempt at each piece of work ended.
-select distinct on (task, table_name, rule) task, table_name, rule, strategy, status, began_at, cursor
+-- How the last attempt at each piece of work ended, and when it last had a turn.
+select distinct on (task, table_name, rule) task, table_name, rule, strategy, status, stop_reason, began_at, cursor,
+       max(id) filter (where began_at is not null) over (partition by task, table_name, rule) as last_turn
 from maintenance.step
 order by task, table_name, rule, id desc;
 

@@ -14,7 +14,7 @@ select from only {table} as child where child.{column} is not null and {aged} an
 select {witness};
 
 -- name: any_child
-select exists (select from only {table} as child where child.{column} is not null);
+select exists (select from {table} as child where child.{column} is not null);
 
 -- name: claim_stretch
 -- Locked before they are judged for good: a statement that waits for a row's lock judges the row's new content, but looks

@@ -7,9 +7,11 @@ select source.tableoid as home, source.ctid as address, element.value
     from {reference} as source cross join lateral unnest(source.{column}) as element (value) where element.value is not null
 
 -- name: uses
--- UNION takes out what one row refers to twice, in one array or in two columns.
+-- DISTINCT takes out what one row refers to twice, in one array or in two columns.
 select value, count(*) as uses from (
+    select distinct home, address, value from (
     {union}
+    ) as naming
 ) as use group by value
 
 -- name: no_uses
@@ -22,7 +24,7 @@ exists (select from {reference})
 select exists ({uses});
 
 -- name: any_value
-select exists (select from only {table} as entry where entry.{column} is not null);
+select exists (select from {table} as entry where entry.{column} is not null);
 
 -- name: count
 with referenced as materialized ({uses})

@@ -3,7 +3,14 @@
 select pg_catalog.pg_stat_force_next_flush();
 
 -- name: tables
--- A toast table has no counters that matter to a reader; its ages count for its table.
+-- A toast table has no counters that matter to a reader; its ages count for its table. Partitions are found in pg_inherits,
+-- as pg_partition_tree waits where one of them is locked.
+with recursive tree as (
+    select c.oid as parent, i.inhrelid as leaf
+    from pg_catalog.pg_class c join pg_catalog.pg_inherits i on i.inhparent = c.oid where c.relkind = 'p'
+    union
+    select tree.parent, i.inhrelid from tree join pg_catalog.pg_inherits i on i.inhparent = tree.leaf
+)
 select c.oid, n.nspname as schema, c.relname as name, c.relkind = 'p' as partitioned,
        c.reltuples::bigint as rows,
        coalesce(pg_catalog.pg_stat_get_live_tuples(c.oid), 0) as live,
@@ -17,18 +24,26 @@ select c.oid, n.nspname as schema, c.relname as name, c.relkind = 'p' as partiti
        end as multixact_age,
        greatest(pg_catalog.pg_stat_get_last_vacuum_time(c.oid), pg_catalog.pg_stat_get_last_autovacuum_time(c.oid)) as last_vacuum,
        greatest(pg_catalog.pg_stat_get_last_analyze_time(c.oid), pg_catalog.pg_stat_get_last_autoanalyze_time(c.oid)) as last_analyze,
-       case when c.relkind = 'p' then (
-           select max(greatest(pg_catalog.pg_stat_get_last_analyze_time(leaf.relid),
-                               pg_catalog.pg_stat_get_last_autoanalyze_time(leaf.relid)))
-           from pg_catalog.pg_partition_tree(c.oid::regclass) leaf where leaf.isleaf
-       ) end as leaf_analyzed
+       leaves.analyzed as leaf_analyzed, coalesce(leaves.oids, '{}') as leaves
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 left join pg_catalog.pg_class toast on toast.oid = c.reltoastrelid
+left join (
+    select tree.parent, array_agg(tree.leaf) as oids,
+           max(greatest(pg_catalog.pg_stat_get_last_analyze_time(tree.leaf),
+                        pg_catalog.pg_stat_get_last_autoanalyze_time(tree.leaf))) as analyzed
+    from tree join pg_catalog.pg_class l on l.oid = tree.leaf where l.relkind <> 'p'
+    group by tree.parent
+) as leaves on leaves.parent = c.oid
 where c.relkind in ('r', 'm', 'p')
   and c.relpersistence <> 't'
   and n.nspname not in ('pg_catalog', 'information_schema', 'maintenance')
   and n.nspname !~ '^pg_(toast|temp)'
+  -- The tables of an extension (cron.job on Azure) belong to whoever provides it.
+  and not exists (
+      select from pg_catalog.pg_depend d
+      where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+  )
 order by n.nspname, c.relname;
 
 -- name: dead_rows
@@ -44,4 +59,4 @@ select pg_catalog.pg_stat_get_last_analyze_time($1::oid);
 vacuum ({options}) {table};
 
 -- name: analyze
-analyze {table};
+analyze {only} {table};

@@ -55,6 +55,8 @@ class OrphansStep(Step):
     task: str = NAME
     strategy: str = "heap"
     orphaned: Orphaned
+    whole: Table
+    """The table of the rule, where `table` is one of its partitions."""
     parentless: str | None
     """What to say if the parent is no witness; None where the policy allows it."""
 
@@ -62,7 +64,7 @@ class OrphansStep(Step):
         """Stop if there is something to judge and no parent to judge it by."""
         if self.parentless is None or await connection.fetchval(self.orphaned.sql("any_parent", self.table)):
             return None
-        at_stake = await connection.fetchval(self.orphaned.sql("any_child", self.table))
+        at_stake = await connection.fetchval(self.orphaned.sql("any_child", self.whole))
         return self.parentless if at_stake else None
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
@@ -140,6 +142,7 @@ async def _step(rule: Orphans, survey: Survey, leaf: Leaf, relation: Relation, o
         depends=(orphaned.parent,) if orphaned.parent else (),
         summary=f"{rule.column} is in no {rule.parent}.{rule.parent_column}{aged}",
         orphaned=orphaned,
+        whole=relation.table,
         parentless=None if rule.allow_empty_parent else _alone(rule, relation, orphaned.parent),
     )
 

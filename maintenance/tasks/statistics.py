@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from asyncpg import Connection, Record
 
 from maintenance.models import Batch, Cursor, Step
-from maintenance.names import Table
+from maintenance.names import Fragment, Table
 from maintenance.policy import Policy
 from maintenance.sql import statement
 from maintenance.tasks.stamp import stamped
@@ -15,6 +16,8 @@ from maintenance.tasks.survey import Draft, Survey, Task
 from maintenance.tasks.upkeep import chosen, upkeep
 
 NAME = "statistics"
+ANALYZE_ONLY = 18
+"""Major from which ANALYZE takes ONLY. https://www.postgresql.org/docs/18/sql-analyze.html"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,8 @@ class StatisticsStep(Step):
 
     task: str = NAME
     strategy: str = "analyze"
+    only: Fragment
+    """`only` for a partitioned parent where the server can leave its partitions alone."""
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """ANALYZE the table, and look whether the server really did.
@@ -32,7 +37,7 @@ class StatisticsStep(Step):
         Raises:
             Blocked: the server skipped the table.
         """
-        command = statement("upkeep", "analyze", table=self.table.sql)
+        command = statement("upkeep", "analyze", only=self.only, table=self.table.sql)
         await stamped(connection, self.table, self.oid, command, statement("upkeep", "last_analyze"))
         return Batch(done=True)
 
@@ -43,15 +48,31 @@ def drafts(policy: Policy) -> list[Draft]:
 
 
 async def _plan(survey: Survey) -> list[Step]:
+    major = survey.connection.get_server_version().major
     steps: list[Step] = []
-    for row in await upkeep(survey):
+    rows = await upkeep(survey)
+    for row in sorted(rows, key=lambda row: bool(row["partitioned"])):
         table = Table(schema=row["schema"], name=row["name"])
         reason = _reason(survey, row, table)
+        if row["partitioned"] and not survey.only_changed:
+            reason = _parent_reason(row, major, {step.oid for step in steps})
         if reason is None or not (survey.only_changed or chosen(table, survey.policy.vacuum.tables)):
             continue
         need, why = reason
-        steps.append(StatisticsStep(table=table, rows=0, exact=True, summary=why, need=need, oid=row["oid"]))
+        only = Fragment("only" if row["partitioned"] and major >= ANALYZE_ONLY else "")
+        steps.append(StatisticsStep(table=table, oid=row["oid"], rows=0, exact=True, summary=why, need=need, only=only))
     return steps
+
+
+def _parent_reason(row: Record, major: int, planned: set[int]) -> tuple[float, str] | None:
+    """Autovacuum never analyzes a partitioned parent: the planner's view of the whole ages unseen."""
+    analyzed, leaves = row["last_analyze"], row["leaf_analyzed"]
+    # Before 18, ANALYZE of the parent goes on to its partitions, whose stamps are then younger by as long as it took.
+    slack = timedelta(0) if major >= ANALYZE_ONLY else timedelta(hours=1)
+    stale = leaves is not None and (analyzed is None or analyzed + slack < leaves)
+    if stale or not planned.isdisjoint(row["leaves"]):
+        return 0.0, "its partitions have been analyzed since"
+    return None
 
 
 def _reason(survey: Survey, row: Record, table: Table) -> tuple[float, str] | None:
@@ -62,10 +83,7 @@ def _reason(survey: Survey, row: Record, table: Table) -> tuple[float, str] | No
     if survey.only_changed:
         return None
     if row["partitioned"]:
-        # Autovacuum never analyzes a partitioned parent: the planner's view of the whole ages unseen.
-        leaves = row["leaf_analyzed"]
-        stale = leaves is not None and (analyzed is None or analyzed < leaves)
-        return (1.0, "its partitions have been analyzed since") if stale else None
+        return None
     rule = survey.policy.vacuum
     limit = rule.analyze_rows + rule.analyze_fraction * max(row["rows"], 0)
     if row["modified"] > limit:

@@ -7,7 +7,7 @@ from functools import partial
 
 from asyncpg import Connection
 
-from maintenance.catalog import Column, Relation, find
+from maintenance.catalog import Column, Leaf, Relation, find
 from maintenance.database import fetch_one
 from maintenance.models import Batch, Cursor, Settled, Step
 from maintenance.names import Fragment, Table, listed
@@ -56,6 +56,8 @@ class UnreferencedStep(Step):
 
     task: str = NAME
     strategy: str = "grouped"
+    whole: Table
+    """The catalog, where `table` is one of its partitions."""
     usage: Usage
     silences: tuple[tuple[str, str | None], ...]
     """Each referencing table by name, with the question whether it has rows, or None where it is absent; empty where
@@ -64,7 +66,7 @@ class UnreferencedStep(Step):
 
     async def guard(self, connection: Connection) -> str | None:
         """Stop if there is something to judge and a referencing table has nothing to say."""
-        if not self.silences or not await connection.fetchval(self.usage.sql("any_value", self.table)):
+        if not self.silences or not await connection.fetchval(self.usage.sql("any_value", self.whole)):
             return None
         for name, question in self.silences:
             if question is None:
@@ -108,7 +110,7 @@ async def _plan(rule: Unreferenced, survey: Survey) -> list[Step]:
     if rule.count_column:
         what = f"{relation.table}.{rule.count_column} cannot hold a count; name a column of a numeric type"
         await accepted(survey, usage.sql("sweep_claimed", relation.table), what)
-    return [await _step(rule, survey, leaf.table, leaf.oid, usage, found) for leaf in relation.leaves]
+    return [await _step(rule, survey, leaf, relation.table, usage, found) for leaf in relation.leaves]
 
 
 def _usage(rule: Unreferenced, relation: Relation, found: Found) -> Usage:
@@ -122,7 +124,7 @@ def _usage(rule: Unreferenced, relation: Relation, found: Found) -> Usage:
         uses.append(Fragment(statement(NAME, "array_uses" if source.element else "scalar_uses", **slots)))
         witnesses.append(Fragment(statement(NAME, "witness", reference=table.table.sql)))
     column = relation.column(rule.column)
-    union = listed(uses, "\n    union\n    ")
+    union = listed(uses, "\n    union all\n    ")
     query = statement(NAME, "uses", union=union) if uses else statement(
         NAME, "no_uses", column=column.sql, table=relation.table.sql
     )  # fmt: skip
@@ -136,7 +138,8 @@ def _usage(rule: Unreferenced, relation: Relation, found: Found) -> Usage:
     )
 
 
-async def _step(rule: Unreferenced, survey: Survey, table: Table, oid: int, usage: Usage, found: Found) -> Step:
+async def _step(rule: Unreferenced, survey: Survey, leaf: Leaf, whole: Table, usage: Usage, found: Found) -> Step:
+    table = leaf.table
     rows, exact = await survey.count(usage.sql("count", table))
     updated = None
     if rows is None and survey.counting is not None:
@@ -148,7 +151,7 @@ async def _step(rule: Unreferenced, survey: Survey, table: Table, oid: int, usag
     sources = {str(reference.table): relation.table if relation else None for reference, relation in found}
     return UnreferencedStep(
         table=table,
-        oid=oid,
+        oid=leaf.oid,
         subject=rule.column,
         rule=rule.column,
         rows=rows,
@@ -156,12 +159,13 @@ async def _step(rule: Unreferenced, survey: Survey, table: Table, oid: int, usag
         exact=exact,
         depends=tuple(source for source in sources.values() if source),
         summary=f"{rule.column} is in none of {references}{corrected}",
+        whole=whole,
         usage=usage,
         silences=() if rule.allow_empty_parent else tuple(
             (name, statement("survey", "any_row", table=source.sql) if source else None)
             for name, source in sources.items()
         ),
-        remedy=f"so rows of {table} would wrongly count as unreferenced and nothing was deleted; if that is meant, "
+        remedy=f"so rows of {whole} would wrongly count as unreferenced and nothing was deleted; if that is meant, "
         "set allow_empty_parent = true on this rule",
     )  # fmt: skip
 

@@ -62,7 +62,7 @@ async def _plan(survey: Survey) -> list[Step]:
     return [
         VacuumStep(
             table=table, rows=0, exact=True, summary=why, need=need, oid=oid,
-            options=_options(rule, major, last=place == len(needy)),
+            options=_options(rule, major, aged="freeze" in why, last=place == len(needy)),
         )
         for place, (need, why, table, oid) in enumerate(needy, start=1)
     ]  # fmt: skip
@@ -86,8 +86,10 @@ def _reasons(rule: Vacuum, row: Record, survey: Survey) -> list[tuple[float, str
     return reasons
 
 
-def _options(rule: Vacuum, major: int, *, last: bool) -> Fragment:
+def _options(rule: Vacuum, major: int, *, aged: bool, last: bool) -> Fragment:
     options = [Fragment("analyze"), Fragment(f"truncate {'true' if rule.truncate else 'false'}")]
+    if aged:
+        options.append(Fragment("freeze"))
     if major >= 16 and not last:
         # Every VACUUM looks through pg_class for the database-wide horizon; once, at the end, is enough.
         options.append(Fragment("skip_database_stats"))

@@ -113,8 +113,8 @@ async def test_an_ended_session_is_no_traceback_on_the_command_line(database: Da
     task = asyncio.create_task(database.cli("run", "retention", "--json"))
     await database.execute(f"select pg_terminate_backend({await sleeping(database)})")
     done = await task
-    assert done.returncode not in (0, 3, 4)
-    assert json.loads(done.stdout)["error"]["type"] == "DatabaseError"
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["type"] == "ConnectionLost"
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
 

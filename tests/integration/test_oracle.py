@@ -127,7 +127,8 @@ async def test_orphans_go_as_the_oracle_says(
         f"allow_empty_parent = {str(allow).lower()}\n" + (f'grace = "{grace}"\nage_column = "at"\n' if grace else "")
     )
     outcome = await swept(database, "orphans", limits)
-    guarded = not parents and not allow and any(value is not None for _, value, _ in held)
+    speechless = all(value is None for value in parents)
+    guarded = speechless and not allow and any(value is not None for _, value, _ in held)
     gone = {
         n for n, value, at in held
         if orphaned(value, parents) and (grace is None or older(at, outcome.as_of, AGES[grace])) and not guarded
