@@ -32,7 +32,6 @@ def show_plan(console: Console, plan: Plan) -> None:
     for step in plan.steps:
         if step not in analyzed and not _is_idle(step):
             rows = "?" if step.rows is None else f"{'' if step.exact else '~'}{step.rows:,}"
-            rows += f" ({step.updated:,} updated)" if step.updated else ""
             rows = rows if step.transactional else ""
             grid.add_row(step.task, escape(short(str(step.table))), step.strategy, rows, escape(step.summary))
     console.print(grid if grid.row_count else "\nNothing to do.\n" if not analyzed else "")

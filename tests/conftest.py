@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -12,9 +11,8 @@ import pytest
 from maintenance import settings
 from maintenance.demo.fleet import build
 from maintenance.demo.server import Server, embedded_server
-from tests.databases import Database, connect, fresh
+from tests.databases import Database, Spares, connect, opened
 
-_NUMBERS = itertools.count(1)
 MAY_SKIP_IN_CI = ("needs Python ", "needs an ordinary user", "needs root")
 
 
@@ -24,10 +22,17 @@ def server() -> Iterator[Server]:
         yield running
 
 
+@pytest.fixture(scope="session")
+async def spares(server: Server) -> AsyncIterator[Spares]:
+    spares = Spares(server)
+    yield spares
+    await spares.close()
+
+
 @pytest.fixture
-async def database(server: Server, tmp_path: Path) -> AsyncIterator[Database]:
+async def database(server: Server, spares: Spares, tmp_path: Path) -> AsyncIterator[Database]:
     """An empty database."""
-    async with fresh(server, f"test_{next(_NUMBERS)}", tmp_path) as database:
+    async with opened(server, spares, await spares.taken(), tmp_path) as database:
         yield database
 
 
@@ -44,9 +49,9 @@ async def fleet_template(server: Server) -> str:
 
 
 @pytest.fixture
-async def fleet(server: Server, fleet_template: str, tmp_path: Path) -> AsyncIterator[Database]:
+async def fleet(server: Server, spares: Spares, fleet_template: str, tmp_path: Path) -> AsyncIterator[Database]:
     """A database with the small demo fleet and ReportMate's policy."""
-    async with fresh(server, f"test_{next(_NUMBERS)}", tmp_path, fleet_template) as database:
+    async with opened(server, spares, await spares.made(fleet_template), tmp_path) as database:
         database.write_policy((Path(__file__).parents[1] / "maintenance.toml").read_text(encoding="utf-8"))
         yield database
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -100,22 +101,62 @@ class Database:
         return json.loads(done.stdout)
 
 
+class Spares:
+    """Empty databases, the next one always being made while a test runs: making one is most of a small test's time."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._numbers = itertools.count(1)
+        self._next: asyncio.Task[str] | None = None
+
+    async def made(self, template: str = "template1") -> str:
+        name = f"test_{next(self._numbers)}"
+        await self.administer(f'create database "{name}" template "{template}"')
+        return name
+
+    async def taken(self) -> str:
+        name = await (self._next or self.made())
+        self._next = asyncio.create_task(self.made())
+        return name
+
+    async def dropped(self, name: str) -> None:
+        await self.administer(f'drop database "{name}" with (force)')
+
+    async def close(self) -> None:
+        if self._next is not None:
+            await self._next
+
+    async def administer(self, sql: str) -> None:
+        connection = await connect(self._server, "postgres")
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def opened(server: Server, spares: Spares, name: str, folder: Path) -> AsyncIterator[Database]:
+    """The database of that name, dropped in the end."""
+    try:
+        connection = await connect(server, name)
+        try:
+            yield Database(server=server, name=name, connection=connection, folder=folder)
+        finally:
+            await connection.close()
+    finally:
+        await spares.dropped(name)
+
+
 @asynccontextmanager
 async def fresh(server: Server, name: str, folder: Path, template: str = "template1") -> AsyncIterator[Database]:
-    """A database of that name, dropped in the end."""
-    admin = await connect(server, "postgres")
+    """A database of a name of one's own choice, dropped in the end."""
+    spares = Spares(server)
+    await spares.administer(f'create database "{name}" template "{template}"')
     try:
-        await admin.execute(f'create database "{name}" template "{template}"')
-        try:
-            connection = await connect(server, name)
-            try:
-                yield Database(server=server, name=name, connection=connection, folder=folder)
-            finally:
-                await connection.close()
-        finally:
-            await admin.execute(f'drop database "{name}" with (force)')
+        async with opened(server, spares, name, folder) as database:
+            yield database
     finally:
-        await admin.close()
+        await spares.close()
 
 
 async def connect(server: Server, database: str) -> Connection:

@@ -147,7 +147,8 @@ async def _step(rule: Unreferenced, survey: Survey, leaf: Leaf, whole: Table, us
     elif rule.count_column and exact:
         updated, exact = await survey.count(usage.sql("count_wrong", table))
     references = ", ".join(f"{reference.table}.{reference.column}" for reference in rule.references)
-    corrected = f"; {rule.count_column} is corrected" if rule.count_column else ""
+    wrong = f" in {updated:,} rows" if updated else ""
+    corrected = f"; {rule.count_column} is corrected{wrong}" if rule.count_column else ""
     sources = {str(reference.table): relation.table if relation else None for reference, relation in found}
     return UnreferencedStep(
         table=table,
