@@ -128,6 +128,13 @@ def test_the_development_requirements_pin_the_same_versions_as_the_services() ->
     assert service <= set(read("requirements-dev.txt").splitlines())
 
 
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_every_direct_dependency_has_its_reason_in_contributing(name: str) -> None:
+    asked = {word(line) for line in read(f"{name}.in").splitlines() if re.match(r"[a-zA-Z]", line)}
+    explained = set(re.findall(r"^\| ([a-z0-9-]+) \|", read("CONTRIBUTING.md"), re.MULTILINE))
+    assert asked <= explained
+
+
 def word(line: str) -> str:
     """The package's name in a line of requirements."""
     return re.split(r"[\s;<>=\[]", line.lower().replace("_", "-"))[0]

@@ -45,6 +45,19 @@ def test_batches_come_to_take_the_target_time(per_row: float) -> None:
     assert pace.size_within(3600) == pytest.approx(_TARGET / per_row, rel=0.01)
 
 
+@pytest.mark.parametrize(("fixed", "per_row"), [(0.1, 0.000_1), (0.5, 0.000_1), (2.0, 0.000_1)])
+def test_a_cost_that_every_batch_has_is_not_paid_for_next_to_nothing(fixed: float, per_row: float) -> None:
+    """Without this, a batch that takes too long whatever its size would shrink to the smallest."""
+    pace = Pace(_LIMITS, _TARGET)
+    for _ in range(12):
+        size = pace.size_within(3600)
+        assert size is not None
+        pace.took(size, fixed + size * per_row)
+    size = pace.size_within(3600)
+    assert size is not None
+    assert size * per_row >= 0.3 * fixed
+
+
 def test_a_batch_that_would_not_end_in_time_does_not_start() -> None:
     pace = Pace(_LIMITS, _TARGET)
     pace.took(2_000, 0.2)
