@@ -37,7 +37,7 @@ left join (
 ) as leaves on leaves.parent = c.oid
 where c.relkind in ('r', 'm', 'p')
   and c.relpersistence <> 't'
-  and n.nspname not in ('pg_catalog', 'information_schema', 'maintenance')
+  and n.nspname <> all (array['pg_catalog', 'information_schema', 'maintenance'])
   and n.nspname !~ '^pg_(toast|temp)'
   -- The tables of an extension (cron.job on Azure) belong to whoever provides it.
   and not exists (
