@@ -107,12 +107,12 @@ class Execution:
         size = await self._size(step)
         if not await is_there(self.connection, step.oid, step.table):
             return _GONE
-        stopped = await step.guard(self.connection)
-        if stopped is not None:
-            return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=stopped)
         if self.budget.left < _SHORTEST_TURN:
             return OUT_OF_BUDGET
         await self.ledger.begin_step(step_id, size)
+        stopped = await step.guard(self.connection)
+        if stopped is not None:
+            return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=stopped)
         return await self._batches(step, step_id, cursor, tally)
 
     async def _size(self, step: Step) -> int | None:
