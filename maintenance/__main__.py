@@ -16,7 +16,7 @@ from maintenance.budget import Budget
 from maintenance.database import connected
 from maintenance.documents import Document, error_document, history_document, plan_document, run_document
 from maintenance.engine import Request, performed, planned
-from maintenance.errors import ConnectionLost, MaintenanceError, UsageError
+from maintenance.errors import ConnectionLost, MaintenanceError, StatementRefused, UsageError
 from maintenance.ledger import Ledger
 from maintenance.models import Run, RunStatus, Settled, StepStatus
 from maintenance.settings import Settings
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             _print_json(error_document(error))
         sys.stderr.write(f"error: {error}\n")
-        return _FAILED if isinstance(error, ConnectionLost) else _WRONG_USE
+        return _FAILED if isinstance(error, ConnectionLost | StatementRefused) else _WRONG_USE
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -32,10 +32,13 @@ class Column:
         """The name, quoted."""
         return quoted(self.name)
 
-    @property
-    def equals(self) -> Fragment:
-        """The operator that tells whether two values are equal."""
-        return Fragment(f"operator({quoted(self.operators)}.=)")
+    def equals(self, *others: Column) -> Fragment:
+        """The operator that compares with the values of other columns, or with their elements where they are arrays.
+
+        A type outside pg_catalog has its own operator for itself only; with another type, both are compared as text.
+        """
+        same = self.element is None and all((other.element or other.type) == self.type for other in others)
+        return Fragment(f"operator({quoted(self.operators if same else 'pg_catalog')}.=)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

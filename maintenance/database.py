@@ -10,7 +10,7 @@ import asyncpg
 from asyncpg import Connection, Record
 from asyncpg import exceptions as pg
 
-from maintenance.errors import ConnectionLost, DatabaseError
+from maintenance.errors import ConnectionLost, DatabaseError, StatementRefused
 from maintenance.settings import Settings, Target
 from maintenance.sql import statement
 
@@ -29,6 +29,7 @@ async def connected(settings: Settings, *, name: str, read_only: bool = False) -
         SettingsError: no database is configured.
         DatabaseError: unreachable, refused, too old, or a server that cannot be written to.
         ConnectionLost: the session ended in the middle of the block.
+        StatementRefused: the server refused a statement of the block that nobody there has dealt with.
     """
     target = settings.required_target()
     connection = await _connect(target, settings, name, read_only=read_only)
@@ -41,7 +42,10 @@ async def connected(settings: Settings, *, name: str, read_only: bool = False) -
                 f"{target} ended the connection ({error}); what is committed stays; "
                 "run again to go on from the last committed batch."
             ) from error
-        raise DatabaseError(f"{target} refused a statement ({_said(error)}, SQLSTATE {error.sqlstate}).") from error
+        raise StatementRefused(
+            f"{target} refused a statement that a run cannot do without ({_said(error)}, SQLSTATE {error.sqlstate}); "
+            "what is committed stays."
+        ) from error
     finally:
         await _close(connection)
 
@@ -87,6 +91,8 @@ def _session(settings: Settings, name: str, *, read_only: bool) -> dict[str, str
         "statement_timeout": milliseconds(BOOKKEEPING),
         "idle_in_transaction_session_timeout": "60000",
         **({"default_transaction_read_only": "on"} if read_only else {}),
+        # A batch judges again in its second statement, which only here sees what was committed since the first.
+        "default_transaction_isolation": "read committed",
         "TimeZone": "UTC",
         "DateStyle": "ISO, YMD",
         "IntervalStyle": "postgres",

@@ -5,7 +5,8 @@ MaintenanceError
 ├── SettingsError         an environment variable is missing or wrong               exit 2
 ├── PolicyError           the policy file is wrong, or does not fit the database    exit 2
 ├── DatabaseError         the server cannot be reached, refuses us, or cannot serve exit 2
-│   └── ConnectionLost    the session ended in the middle of the work               exit 1
+│   ├── ConnectionLost    the session ended in the middle of the work               exit 1
+│   └── StatementRefused  the server refused a statement around the work            exit 1
 ├── LedgerError           the ledger's schema is missing and may not be made        exit 2
 ├── DemoError             the embedded server cannot be started                     exit 2
 ├── Blocked               the server skipped what we asked for (missing privilege)  the step is `blocked`
@@ -36,6 +37,10 @@ class DatabaseError(MaintenanceError):
 
 class ConnectionLost(DatabaseError):
     """The session ended while work was going on; the next run goes on from the last committed batch."""
+
+
+class StatementRefused(DatabaseError):
+    """The server refused a statement around the work (a lock on the ledger, say); what was committed stays."""
 
 
 class LedgerError(MaintenanceError):

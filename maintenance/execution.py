@@ -33,6 +33,9 @@ _YIELDS = (
 _ATTEMPTS = 3
 _PAUSE = 0.2
 _SHORTEST_TURN = 0.05
+_GLANCE = 0.3
+_SHARE = 0.4
+"""Of the budget that is left, what a batch may take that could have been smaller."""
 _GONE = Verdict(
     status=StepStatus.ABSENT,
     stop_reason=StopReason.DONE,
@@ -74,8 +77,10 @@ class Execution:
         else:
             self.witness.began(step)
             verdict = await self._judged(step, step_id, cursor, tally)
+            if tally.batches:
+                await limit_statements(self.connection, _GLANCE, local=False)
+                size = await self._size(step)
             await limit_statements(self.connection, BOOKKEEPING, local=False)
-            size = await self._size(step)
         seconds = time.monotonic() - began
         await self.ledger.end_step(step_id, verdict, note=tally.note, size=size, seconds=seconds)
         self.witness.ended(step, verdict, tally.rows)
@@ -110,6 +115,7 @@ class Execution:
         if self.budget.left < _SHORTEST_TURN:
             return OUT_OF_BUDGET
         await self.ledger.begin_step(step_id, size)
+        await limit_statements(self.connection, self.budget.left, local=False)
         stopped = await step.guard(self.connection)
         if stopped is not None:
             return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=stopped)
@@ -131,7 +137,15 @@ class Execution:
             if size is None:
                 return OUT_OF_BUDGET
             began = time.monotonic()
-            batch = await self._batch(step, step_id, cursor, size)
+            share = self.budget.left * (_SHARE if step.divides(cursor) and size > step.limits[0] else 1.0)
+            try:
+                batch = await self._batch(step, step_id, cursor, size, share)
+            except pg.QueryCanceledError:
+                # Cut off by its own share of the budget, not by an operator: a smaller one may fit.
+                cut_off = time.monotonic() - began > share * 0.9
+                if cut_off and step.divides(cursor) and self.budget.left > ALMOST_OVER / 2 and pace.cut(size):
+                    continue
+                raise
             if batch.paced:
                 pace.took(size, time.monotonic() - began)
             cursor = batch.cursor
@@ -142,23 +156,23 @@ class Execution:
             if batch.done:
                 return DONE
 
-    async def _batch(self, step: Step, step_id: int, cursor: Cursor | None, size: int) -> Batch:
+    async def _batch(self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float) -> Batch:
         """One batch; when the application held what we wanted, we wait a little and try again as the one who yields."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._committed(step, step_id, cursor, size)
+                return await self._committed(step, step_id, cursor, size, share)
             except _YIELDS:
                 if attempt == _ATTEMPTS or self.budget.left < _PAUSE * attempt:
                     raise
                 await asyncio.sleep(_PAUSE * attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _committed(self, step: Step, step_id: int, cursor: Cursor | None, size: int) -> Batch:
+    async def _committed(self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float) -> Batch:
         began = time.monotonic()
         async with AsyncExitStack() as stack:
             if step.transactional:
                 await stack.enter_async_context(self.connection.transaction())
-                await limit_statements(self.connection, self.budget.left, local=True)
+                await limit_statements(self.connection, min(share, self.budget.left), local=True)
             batch = await step.batch(self.connection, cursor, size)
             await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
             return batch

@@ -125,6 +125,10 @@ class Step(ABC):
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """Do one unit of at most about `limit`; safe to repeat, and safe to lose with its transaction."""
 
+    def divides(self, cursor: Cursor | None) -> bool:
+        """Whether a smaller limit would make the next batch shorter."""
+        return self.transactional
+
     def resume(self, cursor: Cursor) -> Cursor | None:
         """Where to go on with the cursor of an earlier run; None starts anew."""
         return cursor

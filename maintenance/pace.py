@@ -5,6 +5,7 @@ from __future__ import annotations
 _MARGIN = 1.25
 _SHORTEST = 0.02
 _APART = 1.5
+_CUT = 8
 _MOST = 0.9
 _FADING = 0.9
 
@@ -28,6 +29,11 @@ class Pace:
         # What a batch costs however small it is (reading all the parents) must not be paid for next to nothing.
         ideal = int(max(self._target - self._fixed, self._fixed) / per_unit)
         self._size = int(min(max(ideal, self._smallest, size // 4), self._largest, size * 2))
+
+    def cut(self, size: int) -> bool:
+        """Go on with an eighth of a batch that was cut off; False where it cannot be smaller."""
+        self._size = max(self._smallest, size // _CUT)
+        return size > self._smallest
 
     def size_within(self, left: float) -> int | None:
         """Size of a batch that should end within `left` seconds, or None where none would."""

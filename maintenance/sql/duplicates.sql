@@ -45,9 +45,11 @@ close {cursor};
 select from only {table} as loser where loser.ctid = any ($1::tid[]) for update of loser;
 
 -- name: claim_winners
+-- Not FOR UPDATE: the newest row of a device is what the application's foreign keys refer to.
 select from {among} as winner
-where winner.ctid = any ($2::tid[]) and winner.tableoid = any ($1::oid[])
-for update of winner;
+join unnest($1::oid[], $2::tid[]) as pair (home, address) on winner.ctid = pair.address and winner.tableoid = pair.home
+where winner.ctid = any ($2::tid[])
+for no key update of winner;
 
 -- name: delete_pairs
 -- The whole rule again: same key, and a better row that is still there. Joined by address, so no index is needed.

@@ -26,6 +26,7 @@ with maintenance_page as materialized (
     from only {table} as {alias}
     where {column} operator(pg_catalog.<) $1::{type}
       and ($2::text is null or {column} operator(pg_catalog.>=) $2::text::{type})
+      and ($4::text is null or {column} operator(pg_catalog.<=) $4::text::{type})
     order by {column}
     limit $3
 ),

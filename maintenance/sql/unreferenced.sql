@@ -51,9 +51,7 @@ or entry.{count_column} is distinct from referenced.uses
 , counted as (
     update only {table} as entry set {count_column} = target.uses
     from target
-    where target.uses is not null
-      and entry.ctid = any (array(select address from target where uses is not null))
-      and entry.ctid = target.address
+    where target.uses is not null and entry.ctid = target.address
     returning 1
 )
 
@@ -79,10 +77,7 @@ target as materialized (
 ),
 removed as (
     delete from only {table} as entry
-    using target
-    where target.uses is null and {witnessed}
-      and entry.ctid = any (array(select address from target where uses is null))
-      and entry.ctid = target.address
+    where {witnessed} and entry.ctid = any (array(select address from target where uses is null))
     returning 1
 ){counted}
 select (select count(*) from removed) as removed, {updated} as updated;

@@ -77,15 +77,22 @@ class DuplicatesStep(Step):
             await connection.execute(self.key.sql("hold", self.leaf, find=Fragment(self.key.sql("find", self.leaf))))
             # The pass itself, here and not at the commit, where no time-out would end it.
             await connection.execute(self.key.sql("move_all", self.leaf))
-            return Batch(cursor={"position": 0}, done=False, paced=False)
+            return Batch(cursor={"position": 0, "again": (cursor or {}).get("again")}, done=False, paced=False)
         position = int(cursor["position"] or 0)
         await connection.execute(self.key.sql("move", self.leaf, position=Fragment(f"{position:d}")))
         pairs = await connection.fetch(self.key.sql("fetch", self.leaf, limit=Fragment(f"{limit:d}")))
         done = len(pairs) < limit
         rows = await self._delete(connection, pairs) if pairs else 0
+        missed = int(cursor.get("missed") or 0) + len(pairs) - rows
+        following: Cursor = {**cursor, "position": position + len(pairs), "missed": missed}
+        note = None
         if done:
             await connection.execute(self.key.sql("release", self.leaf))
-        return Batch(rows=rows, cursor={"position": position + len(pairs)}, done=done)
+            if missed and not cursor.get("again"):
+                # The application wrote to some of them since the pass; what they are now, only another one tells.
+                return Batch(rows=rows, cursor={"position": 0, "again": 1}, done=False)
+            note = f"{missed:,} rows were written to meanwhile and are left to the next run" if missed else None
+        return Batch(rows=rows, cursor=following, done=done, note=note)
 
     async def _delete(self, connection: Connection, pairs: list[Record]) -> int:
         losers, homes, winners = (list(column) for column in zip(*pairs, strict=True))
@@ -94,6 +101,10 @@ class DuplicatesStep(Step):
         await connection.execute(self.key.sql("claim_winners", self.leaf), homes, winners)
         status = await connection.execute(self.key.sql("delete_pairs", self.leaf), losers, homes, winners)
         return int(status.split()[-1])
+
+    def divides(self, cursor: Cursor | None) -> bool:
+        """The pass itself is one piece."""
+        return cursor is not None and bool(cursor["position"])
 
     def resume(self, cursor: Cursor) -> Cursor | None:
         """With a new pass: the old one went with its session."""

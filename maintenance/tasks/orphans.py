@@ -112,8 +112,9 @@ async def _orphaned(rule: Orphans, survey: Survey, relation: Relation, parent: R
         aged = Fragment(f"child.{moment.column.sql} operator(pg_catalog.<) $1::{moment.type}")
     parentless, witness = Fragment("true"), Fragment("false")
     if parent is not None:
-        slots = {"parent": parent.table.sql, "key": parent.column(rule.parent_column).sql}
-        match = statement(NAME, "parentless", column=column.sql, equals=column.equals, **slots)
+        key = parent.column(rule.parent_column)
+        slots = {"parent": parent.table.sql, "key": key.sql}
+        match = statement(NAME, "parentless", column=column.sql, equals=column.equals(key), **slots)
         witness = Fragment(statement(NAME, "witness", **slots))
         # Looked at again in every batch: emptied during the run, the parent stops being a witness.
         parentless = Fragment(match if rule.allow_empty_parent else f"{match} and {witness}")

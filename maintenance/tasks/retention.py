@@ -101,19 +101,23 @@ class KeysetRetention(RetentionStep):
         place = cursor or {"after": None}
         after = place["after"]
         page = max(limit, int(place.get("page") or 0))
-        row = await fetch_one(connection, self.expired.sql("delete_page"), self.expired.bound, after, page)
+        values = (self.expired.bound, after, page, place.get("until"))
+        row = await fetch_one(connection, self.expired.sql("delete_page"), *values)
         full = row["found"] >= page
         if not full and place.get("taken_up"):
-            return Batch(rows=row["gone"], cursor={"after": None}, done=False)
-        following: Cursor = {"after": row["last"] or after, "taken_up": place.get("taken_up")}
-        if full and row["last"] == after and not row["gone"]:
-            # More rows share this moment than fit on a page, and none of them may go: only a larger page gets past.
-            following["page"] = page * 2
-        return Batch(rows=row["gone"], cursor=following, done=not full, paced="page" not in following)
+            return Batch(rows=row["gone"], cursor={"after": None, "until": place["taken_up"]}, done=False)
+        following: Cursor = {key: value for key, value in place.items() if key != "page"}
+        following["after"] = row["last"] or after
+        if full and row["last"] == after and (page > limit or not row["gone"]):
+            # More rows share this moment than fit on a page, and few of them may go: only a larger page gets past.
+            following["page"] = page if row["gone"] else page * 2
+        return Batch(rows=row["gone"], cursor=following, done=not full, paced=page == limit)
 
     def resume(self, cursor: Cursor) -> Cursor | None:
         """After the last moment of the earlier run; then once from the start, for late arrivals with an old date."""
-        return {"after": cursor["after"], "taken_up": 1} if cursor["after"] else None
+        if cursor.get("until") or not cursor["after"]:
+            return cursor
+        return {"after": cursor["after"], "taken_up": cursor["after"]}
 
 
 def drafts(policy: Policy) -> list[Draft]:
@@ -146,7 +150,7 @@ async def _step(rule: Retention, survey: Survey, relation: Relation, whole: Expi
     if rows is None:
         rows = await survey.estimate(expired.sql("find"), expired.bound)
     extra = f" and {rule.where}" if rule.where else ""
-    claims = "select" in (rule.where or "").lower()
+    claims = re.search(r"\b(select|table|values|with)\b", rule.where or "", re.IGNORECASE) is not None
     indexed = not claims and await has_leading_index(survey.connection, leaf, expired.moment.column)
     way = f"by the index on {rule.column}" if indexed else f"in one pass, as no index leads with {rule.column}"
     if claims:

@@ -25,6 +25,7 @@ class Usage:
     """What refers to a catalog, and what of it follows."""
 
     column: Column
+    equals: Fragment
     count_column: Column | None
     uses: Fragment
     """A query of (value, uses): how many distinct rows refer to each value."""
@@ -39,7 +40,7 @@ class Usage:
             changed = Fragment(statement(NAME, "changed", **slots))
             counted = Fragment(statement(NAME, "counted", **slots))
         return statement(
-            NAME, name, table=table.sql, column=self.column.sql, equals=self.column.equals, uses=self.uses,
+            NAME, name, table=table.sql, column=self.column.sql, equals=self.equals, uses=self.uses,
             witnessed=listed([*self.witnesses] or [Fragment("true")], " and "), changed=changed, counted=counted,
             updated=Fragment("(select count(*) from counted)" if counted else "0"),
         )  # fmt: skip
@@ -116,10 +117,12 @@ async def _plan(rule: Unreferenced, survey: Survey) -> list[Step]:
 def _usage(rule: Unreferenced, relation: Relation, found: Found) -> Usage:
     uses: list[Fragment] = []
     witnesses: list[Fragment] = []
+    sources: list[Column] = []
     for reference, table in found:
         if table is None or reference.column not in table.columns:
             continue
         source = table.columns[reference.column]
+        sources.append(source)
         slots = {"reference": table.table.sql, "column": source.sql}
         uses.append(Fragment(statement(NAME, "array_uses" if source.element else "scalar_uses", **slots)))
         witnesses.append(Fragment(statement(NAME, "witness", reference=table.table.sql)))
@@ -130,6 +133,7 @@ def _usage(rule: Unreferenced, relation: Relation, found: Found) -> Usage:
     )  # fmt: skip
     return Usage(
         column=column,
+        equals=column.equals(*sources),
         count_column=relation.column(rule.count_column) if rule.count_column else None,
         uses=Fragment(query),
         witnesses=()
