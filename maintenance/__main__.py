@@ -31,6 +31,7 @@ EXIT_CODES = {
 }
 _FAILED = 1
 _WRONG_USE = 2
+_CTRL_C = 130
 _DESCRIPTION = """\
 Maintain a PostgreSQL database by a policy file: delete what is old, duplicate, orphaned or unreferenced, vacuum, and
 keep statistics fresh; in short committed batches, inside a time budget, written down in a ledger."""
@@ -51,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.verb(options))
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped by Ctrl-C; what was committed stays, the next run goes on from there\n")
+        return _CTRL_C
     except MaintenanceError as error:
         if options.debug:
             traceback.print_exception(error)

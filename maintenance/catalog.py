@@ -119,6 +119,11 @@ async def _leaves(connection: Connection, oid: int, table: Table) -> tuple[Leaf,
     return tuple(Leaf(oid=row["oid"], table=Table(schema=row["schema"], name=row["name"])) for row in rows)
 
 
+async def ancestors(connection: Connection, oid: int) -> list[str]:
+    """Names of the tables that this one is a partition of, directly or not."""
+    return [row["name"] for row in await connection.fetch(statement("catalog", "ancestors"), oid)]
+
+
 async def has_leading_index(connection: Connection, leaf: Leaf, column: Column) -> bool:
     """Whether a whole, valid B-tree index of the leaf starts with the column, so that it can be read in its order."""
     return bool(await connection.fetchval(statement("catalog", "leading_index"), leaf.oid, column.name))

@@ -12,6 +12,7 @@ from rich.table import Table as Grid
 from maintenance.models import Plan, Run, RunStatus, Settled, Step, StepResult, StepStatus, StopReason
 
 PLAIN_WIDTH = 100
+_MOST_ERRORS = 8
 _COLOURS = {
     "succeeded": "green", "done": "green", "failed": "red", "blocked": "red", "guard": "yellow",
     "interrupted": "yellow", "skipped": "yellow", "budget": "yellow", "lock": "yellow", "error": "red",
@@ -35,6 +36,8 @@ def show_plan(console: Console, plan: Plan) -> None:
             rows = rows if step.transactional else ""
             grid.add_row(step.task, escape(short(str(step.table))), step.strategy, rows, escape(step.summary))
     console.print(grid if grid.row_count else "\nNothing to do.\n" if not analyzed else "")
+    if any(not step.exact and step.rows for step in plan.steps):
+        console.print("~ an estimate, or a count that the steps before it may change", style="dim")
     _list(console, "Statistics (analyze)", ((step.task, str(step.table)) for step in analyzed), with_task=False)
     _list(
         console,
@@ -47,6 +50,7 @@ def show_plan(console: Console, plan: Plan) -> None:
         ((step.task, str(step.table)) for step in plan.steps if _is_absent(step)),
         with_task=False,
     )
+    _nothing_here(console, everything=bool(plan.steps) and all(_is_absent(step) for step in plan.steps))
 
 
 def show_run(console: Console, run: Run) -> None:
@@ -75,12 +79,30 @@ def show_run(console: Console, run: Run) -> None:
     _list(console, "Statistics (analyze)", ((step.task, step.table) for step in analyzed), with_task=False)
     _list(console, "Nothing to do", ((step.task, step.table) for step in idle if step not in analyzed))
     _list(console, "Absent here", ((step.task, step.table) for step in absent), with_task=False)
+    _nothing_here(console, everything=bool(absent) and len(absent) == len(run.steps))
     for step in run.steps:
-        if step.error or (step.note and step.status is not StepStatus.SUCCEEDED):
-            state = f" [{step.sqlstate}]" if step.sqlstate else ""
-            told = escape(f"{step.task} {short(step.table)}: {step.error}{state}")
-            console.print(f"{coloured(step.stop_reason or step.status)} {told}")
+        if step.updated:
+            console.print(escape(f"{step.task} {short(step.table)}: {step.updated:,} rows corrected"))
+        if step.note and step.task == "duplicates":
+            console.print(escape(f"{step.task} {short(step.table)}: {step.note}"))
+    _show_errors(console, run)
     console.print(_sentence(run))
+
+
+def _show_errors(console: Console, run: Run) -> None:
+    """Each message once, with the tables that it is about; the ledger has them all."""
+    tables: dict[tuple[str, str], list[str]] = {}
+    for step in run.steps:
+        if step.error:
+            state = f" [{step.sqlstate}]" if step.sqlstate else ""
+            said = (str(step.stop_reason or step.status), f"{step.error}{state}")
+            tables.setdefault(said, []).append(f"{step.task} {short(step.table)}")
+    for (reason, message), names in list(tables.items())[:_MOST_ERRORS]:
+        console.print(f"{coloured(reason)} {escape(', '.join(names))}: {escape(message)}")
+    if len(tables) > _MOST_ERRORS:
+        console.print(
+            f"and {len(tables) - _MOST_ERRORS} more messages; `history --run {run.id} --json` has all of them"
+        )
 
 
 def show_history(console: Console, runs: list[Run]) -> None:
@@ -162,7 +184,8 @@ def _list(console: Console, title: str, tables: Iterable[tuple[str, str]], *, wi
 
 def _sentence(run: Run) -> str:
     name = escape(f"Run {run.id} {run.name}")
-    rows = f"{run.rows:,} rows deleted"
+    vacuumed = sum(step.strategy == "vacuum" and step.status is StepStatus.SUCCEEDED for step in run.steps)
+    rows = f"{run.rows:,} rows deleted" + (f", {vacuumed} tables vacuumed" if vacuumed else "")
     if run.status is RunStatus.SUCCEEDED:
         return f"{name} {coloured(run.status)}: {rows}."
     why = escape(f"{rows}. {run.error or ''}")
@@ -172,7 +195,16 @@ def _sentence(run: Run) -> str:
 def _rows(step: StepResult) -> str:
     if step.strategy in ("vacuum", "analyze"):
         return ""
-    return f"{step.rows:,}" + (f" ({step.updated:,} updated)" if step.updated else "")
+    return f"{step.rows:,}"
+
+
+def _nothing_here(console: Console, *, everything: bool) -> None:
+    if everything:
+        console.print(
+            "Not one table of the policy is in this database: check MAINTENANCE_POLICY, PGDATABASE and the role's "
+            "search_path.",
+            style="yellow",
+        )
 
 
 def _worked(step: StepResult) -> bool:

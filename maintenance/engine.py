@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import asyncpg
@@ -50,7 +50,7 @@ async def planned(request: Request, settings: Settings, *, budget: Budget | None
     policy = policy_file.load(settings.policy)
     async with connected(settings, name="maintenance plan", read_only=True) as connection:
         ledger = Ledger(connection)
-        within = await scope(connection, policy, request.tables)
+        within = await scope(connection, policy, request.tables, tasks)
         survey = Survey(
             connection=connection,
             policy=policy,
@@ -113,7 +113,7 @@ class _Conduct:
     budget: Budget
     witness: Witness
 
-    async def run(self, tasks: Iterable[Task]) -> Run:
+    async def run(self, tasks: Sequence[Task]) -> Run:
         """Plan, write down, do, write down."""
         early = [task for task in tasks if not task.late]
         late = [task for task in tasks if task.late]
@@ -121,7 +121,7 @@ class _Conduct:
         survey = Survey(
             connection=self.connection, policy=self.policy, as_of=as_of, only_changed=only_changed(self.request.names)
         )
-        within = await scope(self.connection, self.policy, self.request.tables)
+        within = await scope(self.connection, self.policy, self.request.tables, tasks)
         # Before the ledger is touched: a policy that does not fit this database changes nothing in it.
         steps = await plan(early, survey, within, self.budget)
         await limit_statements(self.connection, BOOKKEEPING, local=False)

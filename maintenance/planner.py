@@ -11,7 +11,7 @@ from asyncpg import Connection
 from asyncpg import exceptions as pg
 
 from maintenance.budget import Budget
-from maintenance.catalog import find
+from maintenance.catalog import ancestors, find
 from maintenance.database import limit_statements
 from maintenance.errors import PolicyError, UsageError
 from maintenance.models import Settled, Step, StepStatus, StopReason, Verdict
@@ -21,10 +21,19 @@ from maintenance.tasks.survey import Draft, Survey, Task
 
 ALMOST_OVER = 0.2
 """Seconds of budget below which a statement that was cut off was cut off by the budget."""
+_REMEDIES: dict[type[asyncpg.PostgresError], str] = {
+    pg.LockNotAvailableError: "; the application held what we wanted, three times: run again when it is quieter, "
+    "or raise MAINTENANCE_LOCK_TIMEOUT",
+    pg.InsufficientPrivilegeError: "; grant the role what the README says (of a partitioned table, every partition, "
+    "and USAGE on the schema)",
+    pg.ForeignKeyViolationError: "; rows of another table refer to what the rule would delete: give that table a rule, "
+    "its foreign key ON DELETE CASCADE, or this rule a `where`",
+    pg.RestrictViolationError: "; rows of another table refer to what the rule would delete: give this rule a `where`",
+}
 OUT_OF_BUDGET = Verdict(
     status=StepStatus.INTERRUPTED,
     stop_reason=StopReason.BUDGET,
-    message="the budget is used up; the next run goes on from here",
+    message="the budget is used up, or a signal ended the run; the next run goes on from here",
 )
 
 
@@ -41,31 +50,36 @@ class Scope:
 
     def steps(self, step: Step) -> bool:
         """Whether a step is about one of these tables."""
-        absent = isinstance(step, Settled) and step.verdict.status is StepStatus.ABSENT
-        return step.table in self.tables or (absent and step.table.name in self.names)
+        return step.table in self.tables or (isinstance(step, Settled) and step.table.name in self.names)
 
 
-async def scope(connection: Connection, policy: Policy, names: Sequence[str]) -> Scope | None:
+async def scope(connection: Connection, policy: Policy, names: Sequence[str], tasks: Sequence[Task]) -> Scope | None:
     """The tables of `--tables`, with their partitions; None where none was named.
 
     Raises:
-        UsageError: a name is neither in the policy nor in the database.
+        UsageError: a name is neither in the policy nor in the database, or no rule of these tasks is about it.
     """
     if not names:
         return None
     tables: set[Table] = set()
+    parents: set[str] = set()
+    ruled = {draft.table.name for task in tasks for draft in task.drafts(policy) if draft.table}
     parsed = [_parsed(name) for name in names]
     for name in parsed:
         relation = await find(connection, name)
         if relation is not None:
             tables.update([relation.table, *(leaf.table for leaf in relation.leaves)])
+            own = {relation.table.name, *await ancestors(connection, relation.oid)}
+            parents |= own
+            if own.isdisjoint(ruled) and "vacuum" not in {task.name for task in tasks}:
+                raise UsageError(
+                    f"--tables: no rule of {', '.join(task.name for task in tasks)} is about {str(name)!r}."
+                )
         elif name not in set(policy.tables()):
             near = difflib.get_close_matches(str(name), [str(table) for table in policy.tables()], n=1)
             hint = f"did you mean {near[0]!r}?" if near else "name tables of the policy or of the database."
             raise UsageError(f"--tables: there is no table {str(name)!r}; {hint}")
-    return Scope(
-        names=frozenset(name.name for name in parsed) | {table.name for table in tables}, tables=frozenset(tables)
-    )
+    return Scope(names=frozenset(name.name for name in parsed) | parents, tables=frozenset(tables))
 
 
 async def plan(tasks: Iterable[Task], survey: Survey, within: Scope | None, budget: Budget) -> list[Step]:
@@ -112,7 +126,9 @@ def failure(connection: Connection, error: asyncpg.PostgresError) -> Verdict:
     if connection.is_closed():
         raise error
     reason = StopReason.LOCK if isinstance(error, pg.LockNotAvailableError) else StopReason.ERROR
-    return Verdict(status=StepStatus.FAILED, stop_reason=reason, message=str(error), sqlstate=error.sqlstate)
+    remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "")
+    message = " ".join(f"{error}{remedy}".split())
+    return Verdict(status=StepStatus.FAILED, stop_reason=reason, message=message, sqlstate=error.sqlstate)
 
 
 def _parsed(name: str) -> TableName:

@@ -55,6 +55,14 @@ join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind <> 'p'
 order by n.nspname, c.relname;
 
+-- name: ancestors
+with recursive up as (
+    select inhparent as oid from pg_catalog.pg_inherits where inhrelid = $1
+    union all
+    select i.inhparent from up join pg_catalog.pg_inherits i on i.inhrelid = up.oid
+)
+select c.relname as name from up join pg_catalog.pg_class c on c.oid = up.oid;
+
 -- name: partition_columns
 with recursive tree as (
     select $1::oid as oid

@@ -22,7 +22,7 @@ async def stamped(connection: Connection, table: Table, oid: int, command: str, 
     warnings: list[str] = []
 
     def heard(_connection: object, message: PostgresLogMessage) -> None:
-        warnings.append(str(message))
+        warnings.append(message.message or str(message))
 
     before = await connection.fetchval(stamp, oid)
     connection.add_log_listener(heard)

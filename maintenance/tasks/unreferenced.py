@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,6 +10,7 @@ from asyncpg import Connection
 
 from maintenance.catalog import Column, Leaf, Relation, find
 from maintenance.database import fetch_one
+from maintenance.errors import PolicyError
 from maintenance.models import Batch, Cursor, Settled, Step
 from maintenance.names import Fragment, Table, listed
 from maintenance.policy import Policy, Reference, Unreferenced
@@ -120,6 +122,7 @@ def _usage(rule: Unreferenced, relation: Relation, found: Found) -> Usage:
     sources: list[Column] = []
     for reference, table in found:
         if table is None or reference.column not in table.columns:
+            _refuse_typing_error(rule, reference, table)
             continue
         source = table.columns[reference.column]
         sources.append(source)
@@ -142,6 +145,19 @@ def _usage(rule: Unreferenced, relation: Relation, found: Found) -> Usage:
     )
 
 
+def _refuse_typing_error(rule: Unreferenced, reference: Reference, table: Relation | None) -> None:
+    """A column that another version of the application has may be absent; one that is merely misspelt may not."""
+    if table is None:
+        return
+    named = {other.column for other in rule.references if other.table == reference.table}
+    near = difflib.get_close_matches(reference.column, [name for name in table.columns if name not in named], 1, 0.8)
+    if near:
+        raise PolicyError(
+            f"Table {table.table} has no column {reference.column!r}, so what it refers to would be deleted from "
+            f"{rule.table}; did you mean {near[0]!r}? If not, take the reference out."
+        )
+
+
 async def _step(rule: Unreferenced, survey: Survey, leaf: Leaf, whole: Table, usage: Usage, found: Found) -> Step:
     table = leaf.table
     rows, exact = await survey.count(usage.sql("count", table))
@@ -150,7 +166,9 @@ async def _step(rule: Unreferenced, survey: Survey, leaf: Leaf, whole: Table, us
         rows = await survey.estimate(usage.sql("find", table))
     elif rule.count_column and exact:
         updated, exact = await survey.count(usage.sql("count_wrong", table))
-    references = ", ".join(f"{reference.table}.{reference.column}" for reference in rule.references)
+    read = [ref for ref, relation in found if relation and ref.column in relation.columns]
+    unread = [str(ref) for ref in rule.references if ref not in read]
+    references = ", ".join(str(ref) for ref in read) + (f" (absent here: {', '.join(unread)})" if unread else "")
     wrong = f" in {updated:,} rows" if updated else ""
     corrected = f"; {rule.count_column} is corrected{wrong}" if rule.count_column else ""
     sources = {str(reference.table): relation.table if relation else None for reference, relation in found}

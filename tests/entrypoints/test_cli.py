@@ -234,3 +234,21 @@ def test_help_names_every_verb_name_setting_and_exit_code(capsys: pytest.Capture
         assert re.search(rf"(?<![\w-]){word}(?![\w-])", shown), word
     codes = shown[shown.index("Exit codes:") :]
     assert [re.search(rf"\b{code} \w", codes) is not None for code in range(5)] == [True] * 5
+
+
+async def test_a_table_that_could_not_be_planned_is_not_lost_by_asking_for_it_alone(database: Database) -> None:
+    await database.execute("create table log (created_at timestamptz); insert into log values (now())")
+    database.write_policy('[[retention]]\ntable = "log"\ncolumn = "created_at"\nkeep = "30 days"\n')
+    async with database.connection.transaction():
+        await database.execute("lock table log in access exclusive mode")
+        done = await database.cli("run", "retention", "--tables", "log", MAINTENANCE_LOCK_TIMEOUT="100ms")
+    assert done.returncode == 1, done.stdout
+    assert "55P03" in done.stdout
+
+
+async def test_asking_for_a_table_that_no_rule_is_about_is_wrong_use(database: Database) -> None:
+    await database.execute("create table log (created_at timestamptz); create table other (id int)")
+    database.write_policy('[[retention]]\ntable = "log"\ncolumn = "created_at"\nkeep = "30 days"\n')
+    done = await database.cli("run", "--tables", "other")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is about 'other'" in done.stderr

@@ -214,3 +214,18 @@ async def test_what_happens_between_plan_and_delete_counts(database: Database, m
     await database.execute(meanwhile)
     batch = await found.batch(database.connection, None, 100)
     assert (found.rows, batch.done, await left(database)) == (4, True, stays)
+
+
+async def test_a_misspelt_reference_column_is_an_error_and_not_a_licence_to_delete(database: Database) -> None:
+    await database.execute(
+        """create table catalog (hash text); insert into catalog values ('a'), ('b');
+        create table profiles (main text, gallery text[]); insert into profiles values ('a', array['b'])"""
+    )
+    rule = """[[unreferenced]]
+    table = "catalog"
+    column = "hash"
+    references = [{ table = "profiles", column = "main" }, { table = "profiles", column = "galery" }]
+    """
+    with pytest.raises(PolicyError, match="did you mean 'gallery'"):
+        await database.run("unreferenced", policy=rule)
+    assert await database.values("select count(*) from catalog") == [2]
