@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -34,6 +35,19 @@ def folders(members: list[Any]) -> list[Path]:
     return found
 
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^ (\w+) +([\d,]+) +([\d,]+) +([\d,]+)$", README, re.MULTILINE)
+NAMED = [name for name, *_ in ROWS]
+
+
+def readme_rows() -> dict[str, list[int]]:
+    """Rows before and after of each table in the README's excerpt, whose sums must be right as well."""
+    numbers = {name: [int(text.replace(",", "")) for text in texts] for name, *texts in ROWS}
+    assert len(numbers) >= 5
+    assert all(before - deleted == after for before, deleted, after in numbers.values())
+    return {f"public.{name}": [before, after] for name, (before, _, after) in numbers.items()}
+
+
 def test_the_demo_prints_one_document_finds_nothing_left_and_leaves_nothing_behind(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     started = time.monotonic()
@@ -54,6 +68,7 @@ def test_the_demo_prints_one_document_finds_nothing_left_and_leaves_nothing_behi
     assert document["runs"][0]["rows"] > 100_000
     assert {(step["rows"], step["updated"]) for run in document["again"] for step in run["steps"]} == {(0, 0)}
     assert document["plan"]["steps"]
+    assert readme_rows() == {f"public.{name}": document["rows"][f"public.{name}"] for name in NAMED}
     assert not folder.exists()
     assert [process for process in members if process.is_running()] == []
     assert list(tmp_path.iterdir()) == []
