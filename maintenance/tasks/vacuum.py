@@ -51,20 +51,20 @@ def drafts(policy: Policy) -> list[Draft]:
 async def _plan(survey: Survey) -> list[Step]:
     rule = survey.policy.vacuum
     major = survey.connection.get_server_version().major
-    needy: list[tuple[float, str, Table, int]] = []
+    needy: list[tuple[float, str, Table, Record]] = []
     for row in await upkeep(survey):
         table = Table(schema=row["schema"], name=row["name"])
         reasons = _reasons(rule, row, survey)
         if reasons and not row["partitioned"] and chosen(table, rule.tables):
             why = ", ".join(text for _, text in sorted(reasons, reverse=True))
-            needy.append((max(score for score, _ in reasons), why, table, row["oid"]))
+            needy.append((max(score for score, _ in reasons), why, table, row))
     needy.sort(key=lambda one: -one[0])
     return [
         VacuumStep(
-            table=table, rows=0, exact=True, summary=why, need=need, oid=oid,
-            options=_options(rule, major, aged="freeze" in why, last=place == len(needy)),
+            table=table, rows=0, exact=True, summary=why, need=need, oid=row["oid"],
+            options=_options(rule, major, aged=_is_aged(rule, row), last=place == len(needy)),
         )
-        for place, (need, why, table, oid) in enumerate(needy, start=1)
+        for place, (need, why, table, row) in enumerate(needy, start=1)
     ]  # fmt: skip
 
 
@@ -84,6 +84,10 @@ def _reasons(rule: Vacuum, row: Record, survey: Survey) -> list[tuple[float, str
     if changed and (vacuumed is None or vacuumed < changed):
         reasons.append((1.0, f"a run deleted from it, {row['dead']:,} dead rows"))
     return reasons
+
+
+def _is_aged(rule: Vacuum, row: Record) -> bool:
+    return bool(max(row["xid_age"], row["multixact_age"]) > rule.xid_age)
 
 
 def _options(rule: Vacuum, major: int, *, aged: bool, last: bool) -> Fragment:
