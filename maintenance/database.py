@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 
 import asyncpg
 from asyncpg import Connection, Record
-from asyncpg import exceptions as pg
 
+from maintenance.entra import Token
 from maintenance.errors import ConnectionLost, DatabaseError, StatementRefused
-from maintenance.settings import Settings, Target
+from maintenance.refusals import Attempt, first_line
+from maintenance.settings import Settings
 from maintenance.sql import statement
+from maintenance.target import Auth, Target
+from maintenance.tls import tls
 
 BOOKKEEPING = 30.0
 """Seconds that a statement may take which is not the work itself: what a run has done is written down even when its
 budget is used up."""
+_NEVER = 86_400.0
+"""The driver's own limit on a connection attempt; ours moves, this one cannot."""
 OLDEST_MAJOR = 14
 """TID range scans, which bound our batches, came with PostgreSQL 14. https://www.postgresql.org/docs/release/14.0/"""
 
@@ -43,45 +50,33 @@ async def connected(settings: Settings, *, name: str, read_only: bool = False) -
                 "run again to go on from the last committed batch."
             ) from error
         raise StatementRefused(
-            f"{target} refused a statement that a run cannot do without ({_said(error)}, SQLSTATE {error.sqlstate}); "
-            "what is committed stays."
+            f"{target} refused a statement that a run cannot do without ({first_line(error)}, SQLSTATE "
+            f"{error.sqlstate}); what is committed stays."
         ) from error
     finally:
         await _close(connection)
 
 
 async def _connect(target: Target, settings: Settings, name: str, *, read_only: bool) -> Connection:
+    seconds = settings.connect_timeout
+    attempt = Attempt(target=target, seconds=seconds, token=None)
     try:
-        return await asyncpg.connect(
-            host=target.host.split(",") if "," in target.host else target.host,
-            port=target.port,
-            database=target.database,
-            user=target.user,
-            password=target.password,
-            ssl=target.sslmode,
-            timeout=settings.connect_timeout,
-            server_settings=_session(settings, name, read_only=read_only),
-        )
-    except pg.InvalidAuthorizationSpecificationError as error:
-        raise DatabaseError(
-            f"{target} refused the login ({_said(error)}), so nothing was done; check PGUSER, PGPASSWORD or "
-            "PGPASSFILE, and that the role may log in from here."
-        ) from error
-    except pg.InvalidCatalogNameError as error:
-        raise DatabaseError(f"{target}: {_said(error)}; set PGDATABASE to one that exists.") from error
-    except asyncpg.PostgresError as error:
-        raise DatabaseError(f"{target} does not accept the connection ({_said(error)}); try again later.") from error
-    except TimeoutError as error:
-        raise DatabaseError(
-            f"{target} did not answer within {settings.connect_timeout:g} s; check PGHOST, PGPORT, the firewall, "
-            "or raise MAINTENANCE_CONNECT_TIMEOUT."
-        ) from error
-    except OSError as error:
-        raise DatabaseError(f"{target} cannot be reached ({error}); check PGHOST, PGPORT and the firewall.") from error
-    except (asyncpg.InterfaceError, ValueError) as error:
-        raise DatabaseError(
-            f"The connection settings for {target} cannot be used ({error}); check the PG* variables."
-        ) from error
+        async with asyncio.timeout(seconds) as limit:
+            if target.auth is Auth.ENTRA:
+                attempt = replace(attempt, token=Token(target, limit, seconds))
+            return await asyncpg.connect(
+                host=target.host.split(",") if "," in target.host else target.host,
+                port=target.port,
+                database=target.database,
+                user=target.user,
+                # Asked anew for each connection: a token lives for minutes, and the server looks at it only here.
+                password=attempt.token or target.password,
+                ssl=tls(target),
+                timeout=_NEVER,
+                server_settings=_session(settings, name, read_only=read_only),
+            )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+        raise attempt.refused(error) from error
 
 
 def _session(settings: Settings, name: str, *, read_only: bool) -> dict[str, str]:
@@ -157,7 +152,3 @@ async def clock(connection: Connection) -> datetime:
 def milliseconds(seconds: float) -> str:
     """Seconds as PostgreSQL's time-out settings want them; never 0, which would mean no limit."""
     return str(min(max(1, int(seconds * 1000)), 2**31 - 1))
-
-
-def _said(error: asyncpg.PostgresError) -> str:
-    return str(error).splitlines()[0] if str(error) else error.sqlstate

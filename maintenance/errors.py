@@ -6,7 +6,8 @@ MaintenanceError
 ├── PolicyError           the policy file is wrong, or does not fit the database    exit 2
 ├── DatabaseError         the server cannot be reached, refuses us, or cannot serve exit 2
 │   ├── ConnectionLost    the session ended in the middle of the work               exit 1
-│   └── StatementRefused  the server refused a statement around the work            exit 1
+│   ├── StatementRefused  the server refused a statement around the work            exit 1
+│   └── IdentityError     no identity gives a token to log in with                  exit 2
 ├── LedgerError           the ledger's schema is missing and may not be made        exit 2
 ├── DemoError             the embedded server cannot be started                     exit 2
 ├── Blocked               the server skipped what we asked for (missing privilege)  the step is `blocked`
@@ -41,6 +42,10 @@ class ConnectionLost(DatabaseError):
 
 class StatementRefused(DatabaseError):
     """The server refused a statement around the work (a lock on the ledger, say); what was committed stays."""
+
+
+class IdentityError(DatabaseError):
+    """No identity (managed, workload, Azure CLI) gave a token, so no login was attempted."""
 
 
 class LedgerError(MaintenanceError):

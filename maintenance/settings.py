@@ -6,17 +6,17 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
 from maintenance.errors import SettingsError
+from maintenance.target import MAY_BE_PLAIN, Auth, Identity, SslMode, Target, is_flexible_server, is_local
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 36_500 * 86_400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 PREFIX = "MAINTENANCE_"
-SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +56,17 @@ SETTINGS = (
         meaning="How long a connection attempt may take.",
     ),
     Setting(
+        name="MAINTENANCE_AUTH",
+        default=None,
+        meaning="How to log in: `entra` with a token of the identity that runs this, `password` as libpq does. Unset: "
+        "`entra` where PGHOST is an Azure Flexible Server by its name, `password` elsewhere.",
+    ),
+    Setting(
+        name="MAINTENANCE_ALLOW_PLAINTEXT",
+        default=None,
+        meaning="`1` allows PGSSLMODE disable, allow and prefer to a remote host, where others may read what is sent.",
+    ),
+    Setting(
         name="MAINTENANCE_LEDGER_KEEP",
         default="180d",
         meaning="How long finished runs stay in the ledger.",
@@ -72,21 +83,8 @@ LIBPQ = (
 )  # fmt: skip
 """libpq's variables that choose the database. https://www.postgresql.org/docs/current/libpq-envars.html"""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """The database to maintain. What is None here, the driver takes from libpq's variables and files."""
-
-    host: str
-    port: int | None = None
-    database: str | None = None
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    sslmode: SslMode | None = None
-
-    def __str__(self) -> str:
-        port = f":{self.port}" if self.port else ""
-        return f"{self.host}{port}/{self.database or self.user or ''}".rstrip("/")
+AZURE = ("AZURE_CLIENT_ID",)
+"""Of azure-identity's variables those that one sets by hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,8 +178,27 @@ def _target(env: Mapping[str, str]) -> Target | None:
         database=env.get("PGDATABASE") or None,
         user=env.get("PGUSER") or None,
         password=env.get("PGPASSWORD") or None,
-        sslmode=_sslmode(env.get("PGSSLMODE")),
+        auth=_auth(env, host),
+        identity=_identity(env),
+        client_id=env.get("AZURE_CLIENT_ID") or None,
+        sslmode=_sslmode(env, host),
+        root_certificate=env.get("PGSSLROOTCERT") or None,
     )
+
+
+def _auth(env: Mapping[str, str], host: str) -> Auth:
+    text = env.get("MAINTENANCE_AUTH")
+    if not text:
+        return Auth.ENTRA if is_flexible_server(host) else Auth.PASSWORD
+    if text not in tuple(Auth):
+        raise SettingsError(f"MAINTENANCE_AUTH is {text!r}; it must be entra or password, or unset.")
+    return Auth(text)
+
+
+def _identity(env: Mapping[str, str]) -> Identity:
+    if env.get("IDENTITY_ENDPOINT") or env.get("MSI_ENDPOINT"):
+        return Identity.MANAGED
+    return Identity.WORKLOAD if env.get("AZURE_FEDERATED_TOKEN_FILE") else Identity.UNKNOWN
 
 
 def _refuse_missing_certificate(env: Mapping[str, str]) -> None:
@@ -192,13 +209,22 @@ def _refuse_missing_certificate(env: Mapping[str, str]) -> None:
         )
 
 
-def _sslmode(text: str | None) -> SslMode | None:
+def _sslmode(env: Mapping[str, str], host: str) -> SslMode | None:
+    """What libpq leaves open is closed: a remote server must prove who it is, unless somebody says otherwise."""
+    plain = env.get("MAINTENANCE_ALLOW_PLAINTEXT")
+    if plain not in (None, "", "0", "1"):
+        raise SettingsError(f"MAINTENANCE_ALLOW_PLAINTEXT is {plain!r}; it must be 1 or unset.")
+    text = env.get("PGSSLMODE")
     if not text:
-        return None
-    for known in get_args(SslMode):
-        if text == known:
-            return cast(SslMode, known)
-    raise SettingsError(f"PGSSLMODE is {text!r}; it must be one of {', '.join(get_args(SslMode))}.")
+        return None if is_local(host) else "verify-full"
+    if text not in get_args(SslMode):
+        raise SettingsError(f"PGSSLMODE is {text!r}; it must be one of {', '.join(get_args(SslMode))}.")
+    if text in MAY_BE_PLAIN and plain != "1" and not is_local(host):
+        raise SettingsError(
+            f"PGSSLMODE is {text!r} and {host} is another machine, so the login and the data could be read on their "
+            "way; unset it (verify-full is the default), or set MAINTENANCE_ALLOW_PLAINTEXT=1 if the network is yours."
+        )
+    return cast(SslMode, text)
 
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:

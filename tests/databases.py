@@ -20,7 +20,8 @@ from asyncpg import Connection
 from maintenance.demo.server import Server
 from maintenance.engine import Request, performed, planned
 from maintenance.models import Plan, Run, Step, StepResult
-from maintenance.settings import Settings, Target
+from maintenance.settings import Settings
+from maintenance.target import Target
 
 ROOT = Path(__file__).parents[1]
 

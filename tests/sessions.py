@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from asyncpg import Connection
 
-from maintenance.settings import Target
+from maintenance.target import Target
 from tests.databases import Database, connect
 
 _OURS = "application_name like 'maintenance run%' and datname = current_database()"

@@ -19,7 +19,8 @@ from maintenance.engine import Request, performed, planned
 from maintenance.errors import DemoError
 from maintenance.models import Plan, Run, RunStatus
 from maintenance.progress import watching
-from maintenance.settings import Settings, Target
+from maintenance.settings import Settings
+from maintenance.target import Target
 from maintenance.witness import Witness
 
 POLICY = Path(__file__).parents[2] / "maintenance.toml"

@@ -12,7 +12,7 @@ from maintenance.database import connected
 from maintenance.errors import LedgerError
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus
-from maintenance.settings import Target
+from maintenance.target import Target
 from tests.databases import Database
 from tests.sessions import LEDGER_GRANTS, role
 

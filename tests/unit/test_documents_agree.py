@@ -13,7 +13,7 @@ import maintenance
 from maintenance import policy_file, settings
 from maintenance.__main__ import main
 from maintenance.policy import Duplicates, Orphans, Policy, Reference, Retention, Section, Unreferenced, Vacuum
-from maintenance.settings import LIBPQ, PREFIX, SETTINGS
+from maintenance.settings import AZURE, LIBPQ, PREFIX, SETTINGS
 from tests.databases import ROOT
 
 SECTIONS: dict[str, type[Section]] = {
@@ -48,6 +48,10 @@ def test_the_settings_document_has_exactly_our_settings_with_their_defaults_and_
 
 def test_the_settings_document_has_exactly_the_variables_of_libpq_that_we_name() -> None:
     assert [row[0] for row in rows(chapters("docs/settings.md")["The database"])] == [f"`{name}`" for name in LIBPQ]
+
+
+def test_the_settings_document_has_exactly_the_variables_of_azure_that_we_name() -> None:
+    assert [row[0] for row in rows(chapters("docs/settings.md")["Entra ID"])] == [f"`{name}`" for name in AZURE]
 
 
 def test_the_settings_document_has_the_schedules_of_the_example() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from maintenance import settings
 from maintenance.errors import SettingsError
-from maintenance.settings import SETTINGS, Settings, Target, parse_duration
+from maintenance.settings import SETTINGS, Settings, parse_duration
+from maintenance.target import Target
 
 DURATIONS = [setting.name for setting in SETTINGS if setting.default and setting.default[0].isdigit()]
 
@@ -63,9 +64,28 @@ def test_an_empty_environment_gives_the_documented_defaults_and_no_database() ->
 
 
 def test_every_setting_is_read() -> None:
-    texts = {"MAINTENANCE_POLICY": "other.toml", "MAINTENANCE_POSTGRES_BIN": "/opt/pg/bin"}
+    texts = {
+        "MAINTENANCE_POLICY": "other.toml", "MAINTENANCE_POSTGRES_BIN": "/opt/pg/bin", "MAINTENANCE_AUTH": "entra",
+        "MAINTENANCE_ALLOW_PLAINTEXT": "1",
+    }  # fmt: skip
     for setting in SETTINGS:
-        assert settings.load({setting.name: texts.get(setting.name, "77s")}) != Settings(), setting.name
+        remote = {"PGHOST": "db.example.org"}
+        if setting.name == "MAINTENANCE_ALLOW_PLAINTEXT":
+            remote["PGSSLMODE"] = "prefer"
+        assert outcome({**remote, setting.name: texts.get(setting.name, "77s")}) != outcome(remote), setting.name
+
+
+def outcome(environment: dict[str, str]) -> Settings | str:
+    try:
+        return settings.load(environment)
+    except SettingsError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(("name", "value"), [("MAINTENANCE_AUTH", "aad"), ("MAINTENANCE_ALLOW_PLAINTEXT", "yes")])
+def test_a_setting_of_few_words_takes_no_others(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is '{value}'"):
+        settings.load({"PGHOST": "db.example.org", name: value})
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
@@ -95,7 +115,7 @@ def test_variables_of_others_are_none_of_our_business() -> None:
 def test_the_database_is_that_of_libpqs_variables() -> None:
     environment = {"PGHOST": "h", "PGPORT": "5433", "PGDATABASE": "d", "PGUSER": "u", "PGPASSWORD": "secret"}
     target = settings.load(environment).required_target()
-    assert target == Target(host="h", port=5433, database="d", user="u", password="secret")
+    assert target == Target(host="h", port=5433, database="d", user="u", password="secret", sslmode="verify-full")
     assert str(target) == "h:5433/d"
     assert "secret" not in repr(target)
 
