@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import getpass
 import json
 import signal
 import sys
@@ -12,14 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from maintenance import settings as environment
+from maintenance import switch
 from maintenance.budget import Budget
 from maintenance.database import connected
 from maintenance.documents import Document, error_document, history_document, plan_document, run_document
-from maintenance.engine import Request, performed, planned
+from maintenance.engine import performed, planned
 from maintenance.errors import ConnectionLost, MaintenanceError, StatementRefused, UsageError
 from maintenance.ledger import Ledger
-from maintenance.models import Run, RunStatus, Settled, StepStatus
+from maintenance.models import Request, Run, RunStatus, Settled, StepStatus
 from maintenance.settings import Settings
+from maintenance.variables import SETTINGS
 from maintenance.witness import Witness
 
 EXIT_CODES = {
@@ -27,6 +30,7 @@ EXIT_CODES = {
     RunStatus.FAILED: 1,
     RunStatus.INTERRUPTED: 3,
     RunStatus.SKIPPED: 4,
+    RunStatus.QUEUED: 3,
     RunStatus.RUNNING: 3,
 }
 _FAILED = 1
@@ -146,6 +150,35 @@ def _install(options: argparse.Namespace) -> int:
     return 0
 
 
+def _pause(options: argparse.Namespace) -> int:
+    async def set_() -> str:
+        async with connected(_settings(options), name="maintenance pause") as connection:
+            await Ledger(connection).install()
+            found = await switch.pause(connection, by=getpass.getuser(), reason=options.reason)
+            return str(found)
+
+    told = asyncio.run(set_())
+    if options.json:
+        _print_json({"paused": True})
+    else:
+        sys.stdout.write(f"{told[0].upper()}{told[1:]}.\n")
+    return 0
+
+
+def _resume(options: argparse.Namespace) -> int:
+    async def clear() -> None:
+        async with connected(_settings(options), name="maintenance resume") as connection:
+            await Ledger(connection).install()
+            await switch.resume(connection)
+
+    asyncio.run(clear())
+    if options.json:
+        _print_json({"paused": False})
+    else:
+        sys.stdout.write("Runs may begin again.\n")
+    return 0
+
+
 def _demo(options: argparse.Namespace) -> int:
     from maintenance.demo.show import show
 
@@ -157,6 +190,10 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> Settings:
     settings = environment.load()
+    if hasattr(options, "target") and (settings.targets or options.target):
+        from maintenance import targets
+
+        settings = targets.one(settings, options.target)
     budget = getattr(options, "budget", None)
     return settings if budget is None else replace(settings, budget=environment.parse_duration(budget))
 
@@ -174,7 +211,7 @@ def _print_json(document: Document) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    lines = [f"  {s.name:<28} {s.meaning} [{s.default or 'unset'}]" for s in environment.SETTINGS]
+    lines = [f"  {s.name:<28} {s.meaning} [{s.default or 'unset'}]" for s in SETTINGS]
     parser = argparse.ArgumentParser(
         prog="python -m maintenance", description=_DESCRIPTION, epilog=_EPILOG.format(settings="\n".join(lines)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -203,6 +240,11 @@ def _parser() -> argparse.ArgumentParser:
     history.add_argument("--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)")
     history.add_argument("--run", metavar="ID", type=_positive, help="one run with its steps")
     verb("install", _install, "Make the ledger's schema; safe to repeat.")
+    pause = verb("pause", _pause, "Pause all runs of the database, whoever schedules them, from their next batch on.")
+    pause.add_argument("--reason", metavar="TEXT", help="why, for those who wonder")
+    verb("resume", _resume, "Let runs begin again.")
+    for added in list(verbs.choices.values()):
+        added.add_argument("--target", metavar="NAME", help="a database of the file in MAINTENANCE_TARGETS")
     verb("demo", _demo, "Start a PostgreSQL of its own, fill it with a demo fleet, and maintain it before your eyes.")
     return parser
 

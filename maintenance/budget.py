@@ -19,6 +19,10 @@ class Budget:
         """Seconds left, never below zero."""
         return max(0.0, self._deadline - self._clock())
 
+    def limit(self, seconds: float) -> None:
+        """At most so much is left from now on."""
+        self._deadline = min(self._deadline, self._clock() + max(0.0, seconds))
+
     def cut(self) -> None:
         """Nothing is left from now on."""
         self._deadline = self._clock()

@@ -22,6 +22,7 @@ def run_document(run: Run) -> Document:
     for instant in ("as_of", "started_at", "ended_at"):
         document[instant] = _instant(document[instant])
     document["steps"] = [_done(step) for step in run.steps]
+    document["spent"] = round(run.spent, 3)
     return document
 
 
@@ -53,7 +54,9 @@ def _planned(step: Step) -> Document:
 
 
 def _done(step: StepResult) -> Document:
-    return {**asdict(step), "seconds": round(step.seconds, 3)}
+    document = {**asdict(step), "seconds": round(step.seconds, 3)}
+    del document["id"], document["rule"]
+    return document
 
 
 def _instant(value: datetime | None) -> str | None:

@@ -1,42 +1,28 @@
-"""The engine: a run from the lease to the last line in the ledger. It knows no task by name."""
+"""The engine: what can be asked of it, a plan, a run, its next slice. It knows no task by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import asyncpg
 from asyncpg import Connection
 
-from maintenance import policy_file
+from maintenance import policy_file, switch
 from maintenance.budget import Budget
-from maintenance.database import BOOKKEEPING, clock, connected, limit_statements
-from maintenance.errors import LeaseHeld
-from maintenance.execution import Execution
+from maintenance.conduct import Conduct
+from maintenance.database import clock, connected
+from maintenance.errors import LeaseHeld, Paused
 from maintenance.lease import lease
-from maintenance.ledger import Carried, Ledger
-from maintenance.models import Cursor, Plan, Run, RunStatus, Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.ledger import Ledger
+from maintenance.models import Plan, Request, Run, RunStatus, Settled, Step
 from maintenance.names import Table
-from maintenance.planner import Scope, failure, guarded, plan, scope
-from maintenance.policy import Policy
+from maintenance.planner import failure, guarded, plan, scope
 from maintenance.settings import Settings
-from maintenance.tasks import DEFAULT_GROUP, only_changed, selected
-from maintenance.tasks.survey import Survey, Task
+from maintenance.tasks import only_changed, selected
+from maintenance.tasks.survey import Survey
 from maintenance.witness import Witness
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What somebody asks for: tasks or groups, perhaps only some tables, and who asks."""
-
-    names: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
-    scheduler: str = "cli"
-
-    @property
-    def name(self) -> str:
-        """The run's name in the ledger."""
-        return " ".join(self.names) or DEFAULT_GROUP
 
 
 async def planned(request: Request, settings: Settings, *, budget: Budget | None = None) -> Plan:
@@ -70,7 +56,7 @@ async def planned(request: Request, settings: Settings, *, budget: Budget | None
 async def performed(
     request: Request, settings: Settings, *, budget: Budget | None = None, witness: Witness | None = None
 ) -> Run:
-    """Do a run, and return it as the ledger has it. `budget` lets the caller cut the run short.
+    """Do a run, or its first slice, and return it as the ledger has it. `budget` lets the caller cut it short.
 
     Raises:
         UsageError: no such task, group or table.
@@ -79,84 +65,108 @@ async def performed(
         DatabaseError: no usable connection, or it was lost.
         LedgerError: this role may not write the ledger; nothing was touched.
     """
-    budget = budget or Budget(settings.budget)
-    tasks = selected(request.names)
-    policy = policy_file.load(settings.policy)
-    async with connected(settings, name="maintenance run") as connection:
-        ledger = Ledger(connection)
-        try:
-            async with lease(connection):
-                return await _Conduct(connection, ledger, request, settings, policy, budget, witness or Witness()).run(
-                    tasks
-                )
-        except LeaseHeld as error:
-            return await _skipped(ledger, request, str(error))
-
-
-async def _skipped(ledger: Ledger, request: Request, why: str) -> Run:
-    await ledger.install()
-    run = await ledger.run(await ledger.skip(request.name, request.scheduler, why))
+    run = await performed_once(replace(request, key=None), settings, budget=budget, witness=witness)
     if run is None:
-        raise AssertionError("the ledger lost a row that it has just written")
+        raise AssertionError("a request without a key was taken for one that had been done before")
     return run
 
 
-@dataclass(frozen=True, slots=True)
-class _Conduct:
-    """One run, by the holder of the lease."""
+async def performed_once(
+    request: Request, settings: Settings, *, budget: Budget | None = None, witness: Witness | None = None
+) -> Run | None:
+    """As `performed`; None where a request with the same key has been taken up before, and then nothing is touched."""
+    selected(request.names)
+    async with _conducting(settings, budget, witness) as conduct:
+        try:
+            async with lease(conduct.connection):
+                return await conduct.begin(request)
+        except LeaseHeld as error:
+            await conduct.ledger.install()
+            run_id = await conduct.ledger.skip(request, str(error))
+            return None if run_id is None else await conduct.ledger.known(run_id)
 
-    connection: Connection
-    ledger: Ledger
-    request: Request
-    settings: Settings
-    policy: Policy
-    budget: Budget
-    witness: Witness
 
-    async def run(self, tasks: Sequence[Task]) -> Run:
-        """Plan, write down, do, write down."""
-        early = [task for task in tasks if not task.late]
-        late = [task for task in tasks if task.late]
-        as_of = await clock(self.connection)
-        survey = Survey(
-            connection=self.connection, policy=self.policy, as_of=as_of, only_changed=only_changed(self.request.names)
-        )
-        within = await scope(self.connection, self.policy, self.request.tables, tasks)
-        # Before the ledger is touched: a policy that does not fit this database changes nothing in it.
-        steps = await plan(early, survey, within, self.budget)
-        await limit_statements(self.connection, BOOKKEEPING, local=False)
-        await self.ledger.install()
-        await self.ledger.close_dead()
-        carried = await self.ledger.carried()
-        run_id = await self.ledger.begin(self.request.name, self.request.scheduler, as_of)
-        execution = Execution(
-            connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
-            witness=self.witness, run_id=run_id,
+async def queued(request: Request, settings: Settings) -> Run:
+    """Write down that a run is asked for, which `continued` will take up as its slice 1.
+
+    Raises:
+        UsageError: no such task, group or table.
+        Paused: all runs are paused.
+        MaintenanceError: as for `performed`.
+    """
+    tasks = selected(request.names)
+    policy = policy_file.load(settings.policy)
+    async with connected(settings, name="maintenance request") as connection:
+        await scope(connection, policy, request.tables, tasks)
+        ledger = Ledger(connection)
+        await ledger.install()
+        paused = await switch.found(connection)
+        if paused is not None:
+            raise Paused(f"Nothing was begun: {paused}.")
+        return await ledger.known(await ledger.queue(request))
+
+
+async def continued(
+    run_id: int, number: int, settings: Settings, *, budget: Budget | None = None, witness: Witness | None = None
+) -> Run | None:
+    """Do the slice after slice `number` of a run; None where that was done before, or a newer run has overtaken it.
+
+    Raises:
+        LeaseHeld: another run is at work; worth trying again later.
+        MaintenanceError: as for `performed`.
+    """
+    async with _conducting(settings, budget, witness) as conduct:
+        ledger = conduct.ledger
+        if not await ledger.readable() or not await ledger.is_due(run_id, number):
+            return None
+        try:
+            async with lease(conduct.connection):
+                return await conduct.go_on(run_id, number)
+        except LeaseHeld:
+            if (await ledger.known(run_id)).status is RunStatus.RUNNING:
+                return None  # by the other copy of this message
+            raise
+
+
+async def abandoned(run_id: int, number: int, why: str, settings: Settings) -> Run | None:
+    """Mark a run as failed whose slice after `number` nobody could do; None where it has been done meanwhile.
+
+    Raises:
+        MaintenanceError: the ledger cannot be reached.
+    """
+    async with connected(settings, name="maintenance abandon") as connection:
+        ledger = Ledger(connection)
+        if not await ledger.readable() or not await ledger.is_due(run_id, number):
+            return None
+        await ledger.abandon(run_id, why)
+        return await ledger.known(run_id)
+
+
+async def never_begun(request: Request, why: str, settings: Settings) -> Run | None:
+    """Write down that a run failed which nobody could begin; None where its request has been taken up.
+
+    Raises:
+        MaintenanceError: the ledger cannot be reached.
+    """
+    async with connected(settings, name="maintenance abandon") as connection:
+        ledger = Ledger(connection)
+        await ledger.install()
+        run_id = await ledger.begin(request, await clock(connection))
+        if run_id is None:
+            return None
+        await ledger.abandon(run_id, why)
+        return await ledger.known(run_id)
+
+
+@asynccontextmanager
+async def _conducting(settings: Settings, budget: Budget | None, witness: Witness | None) -> AsyncIterator[Conduct]:
+    budget = budget or Budget(settings.budget)
+    policy = policy_file.load(settings.policy)
+    async with connected(settings, name="maintenance run") as connection:
+        yield Conduct(
+            connection=connection, ledger=Ledger(connection), settings=settings, policy=policy, budget=budget,
+            witness=witness or Witness(),
         )  # fmt: skip
-        verdicts = await self._do(execution, steps, carried)
-        for task in late:
-            verdicts += await self._do(execution, await self._late(task, survey, within), carried)
-        await self.ledger.prune(self.settings.ledger_keep)
-        return await self.ledger.end(run_id, *_concluded(verdicts))
-
-    async def _late(self, task: Task, survey: Survey, within: Scope | None) -> list[Step]:
-        changed_at = await self.ledger.changed_at()
-        steps = await plan([task], replace(survey, changed_at=changed_at), within, self.budget)
-        await limit_statements(self.connection, BOOKKEEPING, local=False)
-        return steps
-
-    async def _do(
-        self, execution: Execution, steps: list[Step], carried: Mapping[tuple[str, str, str], Carried]
-    ) -> list[Verdict]:
-        def last(step: Step) -> Carried | None:
-            return carried.get((step.task, str(step.table), step.rule))
-
-        # What an earlier run never came to goes first, or a large table could starve all those after it for ever.
-        ordered = sorted(steps, key=lambda step: _turn(last(step)))
-        self.witness.planned(ordered)
-        cursors = [_resumed(step, last(step)) for step in ordered]
-        ids = [await self.ledger.add(execution.run_id, *pair) for pair in zip(ordered, cursors, strict=True)]
-        return [await execution.step(*work) for work in zip(ordered, ids, cursors, strict=True)]
 
 
 async def _asked(step: Step, connection: Connection) -> Step:
@@ -181,26 +191,3 @@ def _unsure(steps: list[Step]) -> list[Step]:
         if step.rows or step.rows is None:
             touched.add(step.table)
     return judged
-
-
-def _turn(before: Carried | None) -> tuple[bool, int]:
-    """Sorts what an earlier run never came to in front of all else, the one that has waited longest first."""
-    return (False, before.last_turn) if before is not None and before.starved else (True, 0)
-
-
-def _resumed(step: Step, before: Carried | None) -> Cursor | None:
-    if before is None or before.cursor is None or before.strategy != step.strategy or isinstance(step, Settled):
-        return None
-    return step.resume(before.cursor)
-
-
-def _concluded(verdicts: list[Verdict]) -> tuple[RunStatus, StopReason, str | None]:
-    """A run is as good as its worst step: failed before interrupted before succeeded."""
-    for statuses, conclusion in (
-        ((StepStatus.FAILED, StepStatus.BLOCKED), RunStatus.FAILED),
-        ((StepStatus.INTERRUPTED,), RunStatus.INTERRUPTED),
-    ):
-        for verdict in verdicts:
-            if verdict.status in statuses:
-                return conclusion, verdict.stop_reason, verdict.message
-    return RunStatus.SUCCEEDED, StopReason.DONE, None

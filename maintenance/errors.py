@@ -12,6 +12,7 @@ MaintenanceError
 ├── DemoError             the embedded server cannot be started                     exit 2
 ├── Blocked               the server skipped what we asked for (missing privilege)  the step is `blocked`
 ├── LeaseHeld             another run holds the lease of this database              exit 4
+├── Paused                all runs of this database are paused                      exit 3
 └── RunFailed             raised by triggers, so that their host sees a failed run
 """
 
@@ -62,6 +63,10 @@ class Blocked(MaintenanceError):
 
 class LeaseHeld(MaintenanceError):
     """Another run works on this database; this one must not."""
+
+
+class Paused(MaintenanceError):
+    """Somebody has paused all runs of this database; nothing new is begun."""
 
 
 class RunFailed(MaintenanceError):

@@ -42,6 +42,12 @@ _GONE = Verdict(
     message="the table was dropped, renamed or replaced after it was planned",
 )
 
+_PAUSED = Verdict(
+    status=StepStatus.INTERRUPTED,
+    stop_reason=StopReason.PAUSED,
+    message="all runs of this database were paused; `python -m maintenance resume` lets the next run go on from here",
+)
+
 
 @dataclass(slots=True)
 class _Tally:
@@ -61,8 +67,8 @@ class Execution:
     witness: Witness
     run_id: int
 
-    async def step(self, step: Step, step_id: int, cursor: Cursor | None) -> Verdict:
-        """Do a step as far as the budget goes, and write down how it ended.
+    async def step(self, step: Step, step_id: int, cursor: Cursor | None, halt: Verdict | None = None) -> Verdict:
+        """Do a step as far as the budget goes, and write down how it ended; `halt` is why it must not even begin.
 
         Raises:
             PostgresError, InterfaceError, OSError: the connection was lost.
@@ -72,6 +78,8 @@ class Execution:
         size = None
         if isinstance(step, Settled):
             verdict = step.verdict
+        elif halt is not None:
+            verdict = halt
         elif self.budget.left <= 0:
             verdict = OUT_OF_BUDGET
         else:
@@ -139,7 +147,7 @@ class Execution:
             began = time.monotonic()
             share = self.budget.left * (_SHARE if step.divides(cursor) and size > step.limits[0] else 1.0)
             try:
-                batch = await self._batch(step, step_id, cursor, size, share)
+                batch, paused = await self._batch(step, step_id, cursor, size, share)
             except pg.QueryCanceledError:
                 # Cut off by its own share of the budget, not by an operator: a smaller one may fit.
                 cut_off = time.monotonic() - began > share * 0.9
@@ -155,8 +163,12 @@ class Execution:
             self.witness.advanced(step, batch, tally.rows)
             if batch.done:
                 return DONE
+            if paused:
+                return _PAUSED
 
-    async def _batch(self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float) -> Batch:
+    async def _batch(
+        self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float
+    ) -> tuple[Batch, bool]:
         """One batch; when the application held what we wanted, we wait a little and try again as the one who yields."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -167,12 +179,14 @@ class Execution:
                 await asyncio.sleep(_PAUSE * attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _committed(self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float) -> Batch:
+    async def _committed(
+        self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float
+    ) -> tuple[Batch, bool]:
         began = time.monotonic()
         async with AsyncExitStack() as stack:
             if step.transactional:
                 await stack.enter_async_context(self.connection.transaction())
                 await limit_statements(self.connection, min(share, self.budget.left), local=True)
             batch = await step.batch(self.connection, cursor, size)
-            await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
-            return batch
+            return batch, await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
+        raise AssertionError("unreachable: the block returns or raises")

@@ -11,7 +11,7 @@ from asyncpg import exceptions as pg
 
 from maintenance.database import fetch_one
 from maintenance.errors import LedgerError
-from maintenance.models import Batch, Cursor, Run, RunStatus, Step, StepResult, StepStatus, StopReason, Verdict
+from maintenance.models import Batch, Cursor, Request, Run, RunStatus, Step, StepResult, StepStatus, StopReason, Verdict
 from maintenance.sql import script, statement
 
 
@@ -45,6 +45,11 @@ class Ledger:
             LedgerError: there is one, but this role may not read it.
         """
         state = await fetch_one(self.connection, statement("ledger", "state"))
+        if state["made"] and not state["installed"]:
+            raise LedgerError(
+                "The ledger is of an older version, so its runs cannot be shown; the next run brings it up to date, or "
+                "python -m maintenance install as its owner."
+            )
         if state["installed"] and not state["readable"]:
             role, _ = await fetch_one(self.connection, statement("ledger", "grantee"))
             raise LedgerError(
@@ -83,27 +88,54 @@ class Ledger:
             await self.connection.execute(statement("ledger", "close_dead"))
             await self.connection.execute(statement("ledger", "close_dead_steps"))
 
-    async def begin(self, name: str, scheduler: str, as_of: datetime) -> int:
-        """Write down that a run begins; returns its id."""
-        return int(await self.connection.fetchval(statement("ledger", "begin_run"), name, scheduler, as_of))
+    async def begin(self, request: Request, as_of: datetime) -> int | None:
+        """Write down that a run begins; returns its id, or None where its request has been taken up before."""
+        id_ = await self.connection.fetchval(statement("ledger", "begin_run"), *_asked(request), as_of)
+        return None if id_ is None else int(id_)
 
-    async def skip(self, name: str, scheduler: str, why: str) -> int:
-        """Write down that a run did not begin since another holds the lease; returns its id."""
-        return int(await self.connection.fetchval(statement("ledger", "skip_run"), name, scheduler, why))
+    async def queue(self, request: Request) -> int:
+        """Write down that a run is asked for, which somebody else will take up; returns its id."""
+        return int(await self.connection.fetchval(statement("ledger", "queue_run"), *_asked(request)))
+
+    async def skip(self, request: Request, why: str) -> int | None:
+        """Write down that a run did not begin since another holds the lease; returns its id, or None as `begin`."""
+        id_ = await self.connection.fetchval(statement("ledger", "skip_run"), *_asked(request), why)
+        return None if id_ is None else int(id_)
+
+    async def is_requested(self, key: str) -> bool:
+        """Whether a run of this request is in the ledger."""
+        return bool(await self.connection.fetchval(statement("ledger", "is_requested"), key))
+
+    async def is_due(self, run_id: int, slice_: int) -> bool:
+        """Whether slice number `slice_` of a run was its last and it has work left."""
+        return bool(await self.connection.fetchval(statement("ledger", "is_due"), run_id, slice_))
+
+    async def take_up(self, run_id: int, now: datetime) -> None:
+        """Write down that the next slice of a run begins; `now` is the instant of a run that begins with it."""
+        await self.connection.execute(statement("ledger", "take_up"), run_id, now)
+
+    async def abandon(self, run_id: int, why: str) -> None:
+        """Write down that a run failed since nobody could take it up; one that has ended well stays as it is."""
+        await self.connection.execute(statement("ledger", "abandon"), run_id, why)
 
     async def add(self, run_id: int, step: Step, cursor: Cursor | None) -> int:
         """Write down a step that is to be done, and where it will start; returns its id."""
         values = (run_id, step.task, str(step.table), step.strategy, step.rule, step.summary, _json(cursor))
         return int(await self.connection.fetchval(statement("ledger", "add_step"), *values))
 
+    async def add_again(self, step_id: int, step: Step, cursor: Cursor | None) -> None:
+        """Write down that a step of an earlier slice has another turn, and where it will start."""
+        values = (step.strategy, step.summary, _json(cursor))
+        await self.connection.execute(statement("ledger", "add_again"), step_id, *values)
+
     async def begin_step(self, step_id: int, size: int | None) -> None:
         """Write down that a step has its turn, and how many bytes its table has."""
         await self.connection.execute(statement("ledger", "begin_step"), step_id, size)
 
-    async def checkpoint(self, step_id: int, batch: Batch, seconds: float) -> None:
-        """Write down a batch; in its own transaction where it has one."""
+    async def checkpoint(self, step_id: int, batch: Batch, seconds: float) -> bool:
+        """Write down a batch, in its own transaction where it has one; returns whether somebody paused all runs."""
         values = (batch.rows, batch.updated, seconds, _json(batch.cursor))
-        await self.connection.execute(statement("ledger", "checkpoint"), step_id, *values)
+        return bool(await self.connection.fetchval(statement("ledger", "checkpoint"), step_id, *values))
 
     async def end_step(
         self, step_id: int, verdict: Verdict, *, note: str | None, size: int | None, seconds: float
@@ -113,13 +145,12 @@ class Ledger:
         values = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate, size, seconds)
         await self.connection.execute(statement("ledger", "end_step"), step_id, *values)
 
-    async def end(self, run_id: int, status: RunStatus, stop_reason: StopReason, error: str | None) -> Run:
-        """Write down how a run ended, and return it as it stands."""
-        await self.connection.execute(statement("ledger", "end_run"), run_id, status, stop_reason, error)
-        run = await self.run(run_id)
-        if run is None:
-            raise LedgerError(f"Run {run_id} has vanished from the ledger; somebody removed it while it was at work.")
-        return run
+    async def end(
+        self, run_id: int, status: RunStatus, stop_reason: StopReason, error: str | None, *, seconds: float
+    ) -> Run:
+        """Write down how a slice of a run ended that took `seconds`, and return the run as it stands."""
+        await self.connection.execute(statement("ledger", "end_run"), run_id, status, stop_reason, error, seconds)
+        return await self.known(run_id)
 
     async def carried(self) -> dict[tuple[str, str, str], Carried]:
         """What earlier runs left behind, by task, table and rule."""
@@ -156,6 +187,23 @@ class Ledger:
         steps = await self.connection.fetch(statement("ledger", "steps"), run_id)
         return _run(row, tuple(_result(step) for step in steps))
 
+    async def known(self, run_id: int) -> Run:
+        """A run that must be there, with its steps.
+
+        Raises:
+            LedgerError: it is not.
+        """
+        run = await self.run(run_id)
+        if run is None:
+            raise LedgerError(f"Run {run_id} is not in the ledger; somebody removed it, or it is another database's.")
+        return run
+
+
+def _asked(request: Request) -> tuple[object, ...]:
+    return (
+        request.name, list(request.tables), request.scheduler, request.requested_by, request.key, request.budget,
+    )  # fmt: skip
+
 
 def _json(cursor: Cursor | None) -> str | None:
     return None if cursor is None else json.dumps(cursor)
@@ -165,16 +213,18 @@ def _run(row: Record, steps: tuple[StepResult, ...]) -> Run:
     return Run(
         id=row["id"], name=row["name"], status=RunStatus(row["status"]), stop_reason=_reason(row),
         scheduler=row["scheduler"], as_of=row["as_of"], started_at=row["started_at"], ended_at=row["ended_at"],
-        rows=row["rows"], error=row["error"], steps=steps,
+        rows=row["rows"], error=row["error"], tables=tuple(row["tables"]), requested_by=row["requested_by"],
+        slices=row["slices"], budget=row["budget"], spent=row["spent"], steps=steps,
     )  # fmt: skip
 
 
 def _result(row: Record) -> StepResult:
     return StepResult(
-        task=row["task"], table=row["table_name"], strategy=row["strategy"], status=StepStatus(row["status"]),
-        stop_reason=_reason(row), rows=row["rows"], updated=row["updated"], batches=row["batches"],
-        seconds=row["seconds"], bytes_before=row["bytes_before"], bytes_after=row["bytes_after"],
-        summary=row["summary"], note=row["note"], error=row["error"], sqlstate=row["sqlstate"],
+        id=row["id"], task=row["task"], table=row["table_name"], strategy=row["strategy"],
+        status=StepStatus(row["status"]), stop_reason=_reason(row), rows=row["rows"], updated=row["updated"],
+        batches=row["batches"], seconds=row["seconds"], bytes_before=row["bytes_before"],
+        bytes_after=row["bytes_after"], summary=row["summary"], note=row["note"], error=row["error"],
+        sqlstate=row["sqlstate"], rule=row["rule"],
     )  # fmt: skip
 
 

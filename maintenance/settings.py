@@ -1,4 +1,4 @@
-"""Settings from the environment: the one place where `os.environ` is read, and the one list of what may be set."""
+"""Settings from the environment: the one place where `os.environ` is read."""
 
 from __future__ import annotations
 
@@ -8,83 +8,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
 
 from maintenance.errors import SettingsError
-from maintenance.target import MAY_BE_PLAIN, Auth, Identity, SslMode, Target, is_flexible_server, is_local
+from maintenance.host import host_budget
+from maintenance.target import Target, target_of
+from maintenance.variables import PREFIX, SETTINGS
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 36_500 * 86_400.0
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-PREFIX = "MAINTENANCE_"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """An environment variable of ours: its default as one would write it, and what it does."""
-
-    name: str
-    default: str | None
-    meaning: str
-
-
-SETTINGS = (
-    Setting(name="MAINTENANCE_POLICY", default="maintenance.toml", meaning="Path of the policy file."),
-    Setting(
-        name="MAINTENANCE_BUDGET",
-        default="8m",
-        meaning="How long a run may take. No batch starts that would not end in time; the rest waits for the next run.",
-    ),
-    Setting(
-        name="MAINTENANCE_BATCH_TARGET",
-        default="200ms",
-        meaning="How long one transaction should take. The size of a batch follows the measured time.",
-    ),
-    Setting(
-        name="MAINTENANCE_LOCK_TIMEOUT",
-        default="2s",
-        meaning="How long a statement waits for a lock before it gives way to the application.",
-    ),
-    Setting(
-        name="MAINTENANCE_COUNT_TIMEOUT",
-        default="10s",
-        meaning="How long `plan` counts for one table before it falls back to the planner's estimate.",
-    ),
-    Setting(
-        name="MAINTENANCE_CONNECT_TIMEOUT",
-        default="15s",
-        meaning="How long a connection attempt may take.",
-    ),
-    Setting(
-        name="MAINTENANCE_AUTH",
-        default=None,
-        meaning="How to log in: `entra` with a token of the identity that runs this, `password` as libpq does. Unset: "
-        "`entra` where PGHOST is an Azure Flexible Server by its name, `password` elsewhere.",
-    ),
-    Setting(
-        name="MAINTENANCE_ALLOW_PLAINTEXT",
-        default=None,
-        meaning="`1` allows PGSSLMODE disable, allow and prefer to a remote host, where others may read what is sent.",
-    ),
-    Setting(
-        name="MAINTENANCE_LEDGER_KEEP",
-        default="180d",
-        meaning="How long finished runs stay in the ledger.",
-    ),
-    Setting(
-        name="MAINTENANCE_POSTGRES_BIN",
-        default=None,
-        meaning="Folder with `initdb` and `postgres` for the demo and the tests, instead of those of the pip wheel.",
-    ),
-)
-
-LIBPQ = (
-    "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGSSLMODE", "PGSSLROOTCERT",
-)  # fmt: skip
-"""libpq's variables that choose the database. https://www.postgresql.org/docs/current/libpq-envars.html"""
-
-AZURE = ("AZURE_CLIENT_ID",)
-"""Of azure-identity's variables those that one sets by hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +32,16 @@ class Settings:
     count_timeout: float = 10.0
     connect_timeout: float = 15.0
     ledger_keep: float = 180 * 86400.0
+    slices: int = 24
+    """How many a run may have."""
+    queue: bool = False
+    """Whether the Functions app has a storage account, and with it a queue."""
+    targets: Path | None = None
+    principals: frozenset[str] = frozenset()
+    """Who may use the HTTP functions; empty for whoever has a key."""
+    vouched: bool = True
+    """False where App Service says that it authenticates nobody.
+    https://learn.microsoft.com/azure/app-service/reference-app-settings#authentication--authorization"""
     postgres_bin: Path | None = None
 
     def required_target(self) -> Target:
@@ -116,26 +59,33 @@ class Settings:
         return self.target
 
 
-def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the environment, or what is given in its place.
+def load(
+    environment: Mapping[str, str] | None = None, *, overlay: Mapping[str, str] | None = None, name: str | None = None
+) -> Settings:
+    """Read the environment, or what is given in its place; `overlay` goes before it, for the target called `name`.
 
     Raises:
         SettingsError: a value cannot be used, or a variable starts with MAINTENANCE_ and is none of ours.
     """
-    env = os.environ if environment is None else environment
+    env = {**(os.environ if environment is None else environment), **(overlay or {})}
     _refuse_unknown(env)
-    _refuse_missing_certificate(env)
     defaults = Settings()
     binaries = env.get("MAINTENANCE_POSTGRES_BIN")
+    targets = env.get("MAINTENANCE_TARGETS")
     return Settings(
-        target=_target(env),
+        target=target_of(env, name),
         policy=Path(env.get("MAINTENANCE_POLICY") or defaults.policy),
-        budget=_duration(env, "MAINTENANCE_BUDGET"),
+        budget=_duration(env, "MAINTENANCE_BUDGET", host_budget(env)),
         batch_target=_duration(env, "MAINTENANCE_BATCH_TARGET"),
         lock_timeout=_duration(env, "MAINTENANCE_LOCK_TIMEOUT"),
         count_timeout=_duration(env, "MAINTENANCE_COUNT_TIMEOUT"),
         connect_timeout=_duration(env, "MAINTENANCE_CONNECT_TIMEOUT"),
         ledger_keep=_duration(env, "MAINTENANCE_LEDGER_KEEP"),
+        slices=_slices(env),
+        queue=any(value for key, value in env.items() if key.startswith("AzureWebJobsStorage")),
+        targets=Path(targets) if targets else None,
+        principals=_principals(env),
+        vouched=env.get("WEBSITE_AUTH_ENABLED", "").lower() != "false",
         postgres_bin=Path(binaries) if binaries else None,
     )
 
@@ -157,74 +107,38 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def _duration(env: Mapping[str, str], name: str) -> float:
-    text = env.get(name) or next(setting.default for setting in SETTINGS if setting.name == name)
+def _duration(env: Mapping[str, str], name: str, otherwise: float | None = None) -> float:
+    text = env.get(name)
+    if not text and otherwise is not None:
+        return otherwise
     try:
-        return parse_duration(text or "")
+        return parse_duration(text or _default(name))
     except SettingsError as error:
         raise SettingsError(f"{name}: {error}") from error
 
 
-def _target(env: Mapping[str, str]) -> Target | None:
-    host = env.get("PGHOST")
-    if not host:
-        return None
-    port = env.get("PGPORT")
-    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise SettingsError(f"PGPORT is {port!r}; it must be a number from 1 to 65535.")
-    return Target(
-        host=host,
-        port=int(port) if port else None,
-        database=env.get("PGDATABASE") or None,
-        user=env.get("PGUSER") or None,
-        password=env.get("PGPASSWORD") or None,
-        auth=_auth(env, host),
-        identity=_identity(env),
-        client_id=env.get("AZURE_CLIENT_ID") or None,
-        sslmode=_sslmode(env, host),
-        root_certificate=env.get("PGSSLROOTCERT") or None,
-    )
+def _default(name: str) -> str:
+    return next(setting.default or "" for setting in SETTINGS if setting.name == name)
 
 
-def _auth(env: Mapping[str, str], host: str) -> Auth:
-    text = env.get("MAINTENANCE_AUTH")
-    if not text:
-        return Auth.ENTRA if is_flexible_server(host) else Auth.PASSWORD
-    if text not in tuple(Auth):
-        raise SettingsError(f"MAINTENANCE_AUTH is {text!r}; it must be entra or password, or unset.")
-    return Auth(text)
+def _slices(env: Mapping[str, str]) -> int:
+    text = env.get("MAINTENANCE_SLICES") or _default("MAINTENANCE_SLICES")
+    if not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) < 5):
+        raise SettingsError(f"MAINTENANCE_SLICES is {text!r}; it must be a number from 1 to 9999.")
+    return int(text)
 
 
-def _identity(env: Mapping[str, str]) -> Identity:
-    if env.get("IDENTITY_ENDPOINT") or env.get("MSI_ENDPOINT"):
-        return Identity.MANAGED
-    return Identity.WORKLOAD if env.get("AZURE_FEDERATED_TOKEN_FILE") else Identity.UNKNOWN
-
-
-def _refuse_missing_certificate(env: Mapping[str, str]) -> None:
-    path = env.get("PGSSLROOTCERT")
-    if path and path != "system" and not Path(path).is_file():
+def _principals(env: Mapping[str, str]) -> frozenset[str]:
+    """Of these somebody must be named once there is anything: a list of nothing would admit everybody."""
+    text = env.get("MAINTENANCE_HTTP_ALLOWED_PRINCIPALS")
+    names = frozenset(name.strip().lower() for name in (text or "").split(",") if name.strip())
+    wrong = sorted(name for name in names if not _GUID.fullmatch(name))
+    if wrong or (text and not names):
         raise SettingsError(
-            f"PGSSLROOTCERT is {path!r}, but there is no such file; name the file with the root certificates."
+            f"MAINTENANCE_HTTP_ALLOWED_PRINCIPALS is {text!r}; it must be object or application IDs such as "
+            "11111111-2222-3333-4444-555555555555, with commas in between."
         )
-
-
-def _sslmode(env: Mapping[str, str], host: str) -> SslMode | None:
-    """What libpq leaves open is closed: a remote server must prove who it is, unless somebody says otherwise."""
-    plain = env.get("MAINTENANCE_ALLOW_PLAINTEXT")
-    if plain not in (None, "", "0", "1"):
-        raise SettingsError(f"MAINTENANCE_ALLOW_PLAINTEXT is {plain!r}; it must be 1 or unset.")
-    text = env.get("PGSSLMODE")
-    if not text:
-        return None if is_local(host) else "verify-full"
-    if text not in get_args(SslMode):
-        raise SettingsError(f"PGSSLMODE is {text!r}; it must be one of {', '.join(get_args(SslMode))}.")
-    if text in MAY_BE_PLAIN and plain != "1" and not is_local(host):
-        raise SettingsError(
-            f"PGSSLMODE is {text!r} and {host} is another machine, so the login and the data could be read on their "
-            "way; unset it (verify-full is the default), or set MAINTENANCE_ALLOW_PLAINTEXT=1 if the network is yours."
-        )
-    return cast(SslMode, text)
+    return names
 
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:

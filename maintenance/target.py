@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from maintenance.errors import SettingsError
 
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 MAY_BE_PLAIN: tuple[SslMode, ...] = ("disable", "allow", "prefer")
@@ -64,6 +68,75 @@ class Target:
         """The scope that a token for this server is asked for."""
         domain = next((domain for suffix, domain in _CLOUDS.items() if _normal(self.host).endswith(suffix)), None)
         return _SCOPE.format(domain or "windows.net")
+
+
+def target_of(env: Mapping[str, str], name: str | None = None) -> Target | None:
+    """The database that these variables lead to; None where they name no host.
+
+    Raises:
+        SettingsError: a value cannot be used, or would send the login readable over a network.
+    """
+    _refuse_missing_certificate(env)
+    host = env.get("PGHOST")
+    if not host:
+        return None
+    port = env.get("PGPORT")
+    if port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise SettingsError(f"PGPORT is {port!r}; it must be a number from 1 to 65535.")
+    return Target(
+        name=name,
+        host=host,
+        port=int(port) if port else None,
+        database=env.get("PGDATABASE") or None,
+        user=env.get("PGUSER") or None,
+        password=env.get("PGPASSWORD") or None,
+        auth=_auth(env, host),
+        identity=_identity(env),
+        client_id=env.get("AZURE_CLIENT_ID") or None,
+        sslmode=_sslmode(env, host),
+        root_certificate=env.get("PGSSLROOTCERT") or None,
+    )
+
+
+def _auth(env: Mapping[str, str], host: str) -> Auth:
+    text = env.get("MAINTENANCE_AUTH")
+    if not text:
+        return Auth.ENTRA if is_flexible_server(host) else Auth.PASSWORD
+    if text not in tuple(Auth):
+        raise SettingsError(f"MAINTENANCE_AUTH is {text!r}; it must be entra or password, or unset.")
+    return Auth(text)
+
+
+def _identity(env: Mapping[str, str]) -> Identity:
+    if env.get("IDENTITY_ENDPOINT") or env.get("MSI_ENDPOINT"):
+        return Identity.MANAGED
+    return Identity.WORKLOAD if env.get("AZURE_FEDERATED_TOKEN_FILE") else Identity.UNKNOWN
+
+
+def _refuse_missing_certificate(env: Mapping[str, str]) -> None:
+    path = env.get("PGSSLROOTCERT")
+    if path and path != "system" and not Path(path).is_file():
+        raise SettingsError(
+            f"PGSSLROOTCERT is {path!r}, but there is no such file; name the file with the root certificates."
+        )
+
+
+def _sslmode(env: Mapping[str, str], host: str) -> SslMode | None:
+    """What libpq leaves open is closed: a remote server must prove who it is, unless somebody says otherwise."""
+    plain = env.get("MAINTENANCE_ALLOW_PLAINTEXT")
+    if plain not in (None, "", "0", "1"):
+        raise SettingsError(f"MAINTENANCE_ALLOW_PLAINTEXT is {plain!r}; it must be 1 or unset.")
+    text = env.get("PGSSLMODE")
+    if not text:
+        return None if is_local(host) else "verify-full"
+    if text not in get_args(SslMode):
+        raise SettingsError(f"PGSSLMODE is {text!r}; it must be one of {', '.join(get_args(SslMode))}.")
+    if text in MAY_BE_PLAIN and plain != "1" and not is_local(host):
+        raise SettingsError(
+            f"PGSSLMODE is {text!r} and {host} is another machine, so the login and the data could be read on their "
+            "way; unset it (verify-full is the default), or set MAINTENANCE_ALLOW_PLAINTEXT=1 if the network is yours."
+        )
+    return cast(SslMode, text)
 
 
 def is_flexible_server(host: str) -> bool:

@@ -1,20 +1,26 @@
-"""What a schedule triggers: a run with the environment's settings, logged, and an error for the host when it failed."""
+"""What the Functions app does when its timers tick and its messages arrive: runs in slices, logged, failures raised."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import uuid
 
 from maintenance import settings as environment
-from maintenance.engine import Request, performed
-from maintenance.errors import RunFailed
-from maintenance.models import Run, RunStatus
+from maintenance import targets
+from maintenance.engine import abandoned, continued, never_begun, performed, performed_once
+from maintenance.errors import MaintenanceError, RunFailed, UsageError
+from maintenance.messages import Begin, Continue, parse
+from maintenance.models import Request, Run, RunStatus
+from maintenance.settings import Settings
 
+SCHEDULER = "functions"
 _LOG = logging.getLogger("maintenance")
 _LEVELS = {RunStatus.SUCCEEDED: logging.INFO, RunStatus.FAILED: logging.ERROR}
 
 
-async def scheduled(name: str, *, scheduler: str, late: bool = False) -> Run:
-    """Do a run and return it; what did not get done for want of budget waits for the next tick.
+async def tick(name: str, *, late: bool = False) -> list[str]:
+    """Begin a run of each target; returns the messages to send: what remains, or for a fleet what is to begin.
 
     Raises:
         RunFailed: a step failed; the message names the first one, the ledger has them all.
@@ -22,19 +28,107 @@ async def scheduled(name: str, *, scheduler: str, late: bool = False) -> Run:
     """
     if late:
         _LOG.warning("%s was triggered late", name, extra={"event": "trigger_late", "run_name": name})
-    run = await performed(Request(names=(name,), scheduler=scheduler), environment.load())
-    level = _LEVELS.get(run.status, logging.WARNING)
-    fields = {"event": "run_ended", "run_id": run.id, "run_name": run.name, "status": run.status, "rows": run.rows}
-    _LOG.log(
-        level,
-        "Run %d %s %s: %d rows deleted. %s",
-        run.id,
-        run.name,
-        run.status,
-        run.rows,
-        run.error or "",
-        extra=fields,
-    )
+    settings = environment.load()
+    if settings.targets is None:
+        return _after(await performed(_request(name), settings), settings)
+    fleet = targets.each(settings)
+    if settings.queue:
+        return [Begin(name=name, target=target, key=uuid.uuid4().hex).text() for target in fleet if target]
+    # Without a queue all of them share this one invocation; side by side, as each waits mostly for its server.
+    outcomes = await asyncio.gather(*(_alone(name, one) for one in fleet.values()))
+    failures = [failure for failure in outcomes if failure]
+    if failures:
+        raise RunFailed("; ".join(failures))
+    return []
+
+
+async def received(text: str) -> list[str]:
+    """Do what a message asks for, unless it has been done; returns the messages to send for what remains.
+
+    Raises:
+        LeaseHeld: another run is at work; the queue delivers the message again.
+        RunFailed, MaintenanceError: as for `tick`.
+    """
+    message = parse(text)
+    settings = targets.one(environment.load(), message.target)
+    if isinstance(message, Begin):
+        run = await performed_once(_request(message.name, message.key), settings)
+    else:
+        run = await continued(message.run, message.slice, settings)
+    before = message.batches if isinstance(message, Continue) else 0
+    if run is None:
+        _LOG.info("a message came twice or too late: %s", text, extra={"event": "message_stale"})
+        return []
+    return _after(run, settings, before)
+
+
+async def given_up(text: str) -> None:
+    """Mark the run as failed whose message could not be handled time and again.
+
+    Raises:
+        MaintenanceError: its ledger cannot be reached.
+    """
+    _LOG.error("a message was given up: %s", text, extra={"event": "message_given_up"})
+    try:
+        message = parse(text)
+        settings = targets.one(environment.load(), message.target)
+    except UsageError as error:
+        _LOG.error("no run can be found for it: %s", error, extra={"event": "message_unknown"})
+        return
+    why = "its message was delivered several times and failed each time; the app's log has the errors"
+    if isinstance(message, Begin):
+        run = await never_begun(_request(message.name, message.key), why, settings)
+    else:
+        run = await abandoned(message.run, message.slice, why, settings)
+    if run is not None:
+        _log(run, settings)
+
+
+def _request(name: str, key: str | None = None) -> Request:
+    return Request(names=tuple(name.split()), scheduler=SCHEDULER, key=key)
+
+
+async def _alone(name: str, settings: Settings) -> str | None:
+    """A run that must not stop the others; returns what went wrong."""
+    try:
+        _after(await performed(_request(name), settings), settings)
+    except MaintenanceError as error:
+        target = settings.required_target().name
+        _LOG.error("target %s: %s", target, error, extra={"event": "target_failed", "target": target})
+        return f"target {target}: {error}"
+    return None
+
+
+def _after(run: Run, settings: Settings, before: int = 0) -> list[str]:
+    """What follows a slice: another one, or the end of the run, of which the host must hear when it is a bad one.
+
+    `before` is how many batches the run had when the slice began.
+    """
+    _log(run, settings)
+    if _goes_on(run, settings, before):
+        target = settings.required_target().name
+        return [Continue(run=run.id, slice=run.slices, batches=run.batches, target=target).text()]
     if run.status is RunStatus.FAILED:
         raise RunFailed(f"Run {run.id} {run.name} failed: {run.error}")
-    return run
+    return []
+
+
+def _goes_on(run: Run, settings: Settings, before: int) -> bool:
+    if not run.left_over or not settings.queue or (run.budget is not None and run.budget - run.spent < 1):
+        return False
+    if run.batches > before and run.slices < settings.slices:
+        return True
+    why = "got no batch done in its last slice" if run.batches == before else f"has used up its {run.slices} slices"
+    text = "Run %d %s %s; the rest waits for the next tick"
+    _LOG.warning(text, run.id, run.name, why, extra={"event": "slices_used_up", "run_id": run.id})
+    return False
+
+
+def _log(run: Run, settings: Settings) -> None:
+    fields = {
+        "event": "run_ended", "run_id": run.id, "run_name": run.name, "status": run.status, "rows": run.rows,
+        "slice": run.slices, "target": settings.required_target().name,
+    }  # fmt: skip
+    text = "Run %d %s %s: %d rows deleted. %s"
+    level = _LEVELS.get(run.status, logging.WARNING)
+    _LOG.log(level, text, run.id, run.name, run.status, run.rows, run.error or "", extra=fields)

@@ -18,8 +18,8 @@ import asyncpg
 from asyncpg import Connection
 
 from maintenance.demo.server import Server
-from maintenance.engine import Request, performed, planned
-from maintenance.models import Plan, Run, Step, StepResult
+from maintenance.engine import performed, planned
+from maintenance.models import Plan, Request, Run, Step, StepResult
 from maintenance.settings import Settings
 from maintenance.target import Target
 

@@ -1,7 +1,7 @@
 """Microsoft's own Python worker (azure-functions-runtime) with our app in it; a script, since a process holds one app.
 
-`python worker.py FOLDER` prints the functions as the host would receive them; `python worker.py FOLDER NAME [late]`
-invokes the timer NAME and prints how that ended. Needs Python 3.13, as Azure runs this worker from there on.
+`python worker.py FOLDER` prints the functions as the host would receive them, and then answers calls that it reads from
+standard input, one JSON object a line; tests/host.py talks to it. Needs Python 3.13: Azure runs this worker since then.
 """
 
 from __future__ import annotations
@@ -66,31 +66,59 @@ class Worker:
         answer = await self.ask("functions_metadata_request")
         return {function.name: function for function in answer.function_metadata_results}
 
-    async def invoke(self, name: str, *, late: bool) -> None:
-        """Let the timer tick.
+    async def load(self) -> dict[str, Any]:
+        """Index the app and load all its functions."""
+        found = await self.functions()
+        for function in found.values():
+            await self.ask("function_load_request", function_id=function.function_id, metadata=function)
+        return found
 
-        Raises:
-            RuntimeError: the invocation failed, which the host would record.
-        """
-        function = (await self.functions())[name]
-        await self.ask("function_load_request", function_id=function.function_id, metadata=function)
-        (argument,) = function.bindings
-        tick = {"IsPastDue": late, "Schedule": {"AdjustForDST": True}, "ScheduleStatus": {}}
-        data = self.protos.ParameterBinding(name=argument, data=self.protos.TypedData(json=json.dumps(tick)))
-        await self.ask("invocation_request", invocation_id="1", function_id=function.function_id, input_data=[data])
-
-
-async def answered(folder: str, words: list[str]) -> dict[str, Any]:
-    worker = Worker(folder)
-    if words:
+    async def invoke(self, function: Any, call: dict[str, Any]) -> dict[str, Any]:
+        """Invoke a function by its trigger; what the host would get back, or why the invocation failed."""
+        name = next(name for name, binding in function.bindings.items() if binding.direction == 0)
+        data = self.protos.ParameterBinding(name=name, data=self._input(call))
+        content = {"function_id": function.function_id, "input_data": [data]}
         try:
-            await worker.invoke(words[0], late="late" in words)
+            answer = await self.ask("invocation_request", invocation_id="1", **content)
         except RuntimeError as error:
-            return {"failed": str(error)}
-        return {"failed": None}
-    functions = await worker.functions()
-    return {name: [json.loads(raw) for raw in function.raw_bindings] for name, function in functions.items()}
+            return {"failed": str(error), "sent": []}
+        sent: list[str] = []
+        for output in answer.output_data:
+            sent += json.loads(output.data.json) if output.data.json else [output.data.string]
+        http = answer.return_value.http
+        body = http.body.string or http.body.bytes.decode()
+        told = {"status": int(http.status_code or 0), "headers": dict(http.headers), "body": body}
+        return {"failed": None, "sent": sent, **told}
+
+    def _input(self, call: dict[str, Any]) -> Any:
+        typed = self.protos.TypedData
+        if "http" in call:
+            asked = call["http"]
+            body = typed(bytes=asked.get("body", "").encode())
+            headers = {name.lower(): value for name, value in asked.get("headers", {}).items()}
+            return typed(
+                http=self.protos.RpcHttp(
+                    method=asked["method"], url=f"http://localhost{asked['path']}", headers=headers, body=body,
+                    query=asked.get("query", {}), params=asked.get("route", {}),
+                )
+            )  # fmt: skip
+        if "message" in call:
+            return typed(string=call["message"])
+        return typed(json=json.dumps({"IsPastDue": call.get("late", False), "ScheduleStatus": {}}))
+
+
+async def serve(folder: str) -> None:
+    """Say which functions there are; then, a line each, invoke what standard input asks for."""
+    worker = Worker(folder)
+    functions = await worker.load()
+    said = sys.stdout
+    sys.stdout = sys.stderr
+    described = {name: [json.loads(raw) for raw in function.raw_bindings] for name, function in functions.items()}
+    print(json.dumps(described), file=said, flush=True)
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        call = json.loads(line)
+        print(json.dumps(await worker.invoke(functions[call["function"]], call)), file=said, flush=True)
 
 
 if __name__ == "__main__":
-    json.dump(asyncio.run(answered(sys.argv[1], sys.argv[2:])), sys.stdout)
+    asyncio.run(serve(sys.argv[1]))

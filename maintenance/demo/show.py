@@ -15,9 +15,9 @@ from maintenance.database import connected
 from maintenance.demo.fleet import build, counted
 from maintenance.demo.server import Server, embedded_server
 from maintenance.documents import Document, plan_document, run_document
-from maintenance.engine import Request, performed, planned
+from maintenance.engine import performed, planned
 from maintenance.errors import DemoError
-from maintenance.models import Plan, Run, RunStatus
+from maintenance.models import Plan, Request, Run, RunStatus
 from maintenance.progress import watching
 from maintenance.settings import Settings
 from maintenance.target import Target

@@ -1,21 +1,23 @@
 -- name: state
 -- Asked of the catalogs, so that it can be asked without any privilege. One privilege a call: a list means "any of them".
-select r.oid is not null and s.oid is not null as installed,
-       coalesce(readable.schema and readable.run and readable.step, false) as readable,
+select r.oid is not null and s.oid is not null as made,
+       r.oid is not null and s.oid is not null and p.oid is not null as installed,
+       coalesce(readable.schema and readable.all_of_them, false) as readable,
        coalesce(readable.schema and writable.all_of_them, false) as writable
 from (select) as one
 left join pg_catalog.pg_namespace n on n.nspname = 'maintenance'
 left join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = 'run'
 left join pg_catalog.pg_class s on s.relnamespace = n.oid and s.relname = 'step'
+left join pg_catalog.pg_class p on p.relnamespace = n.oid and p.relname = 'pause'
 cross join lateral (
     select pg_catalog.has_schema_privilege(n.oid, 'USAGE') as schema,
-           pg_catalog.has_table_privilege(r.oid, 'SELECT') as run,
-           pg_catalog.has_table_privilege(s.oid, 'SELECT') as step
+           (select bool_and(pg_catalog.has_table_privilege(t.oid, 'SELECT'))
+            from (values (r.oid), (s.oid), (p.oid)) as t (oid)) as all_of_them
 ) as readable
 cross join lateral (
     select bool_and(pg_catalog.has_table_privilege(t.oid, privilege)) as all_of_them
-    from (values (r.oid), (s.oid)) as t (oid)
-    cross join (values ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) as p (privilege)
+    from (values (r.oid), (s.oid), (p.oid)) as t (oid)
+    cross join (values ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) as v (privilege)
 ) as writable;
 
 -- name: grantee
@@ -25,12 +27,15 @@ select pg_catalog.quote_ident(current_user), pg_catalog.quote_ident(current_data
 select pg_catalog.pg_advisory_xact_lock(1296124238, 2);
 
 -- name: close_dead
--- Whoever asks holds the lease, so a run that still says `running` lost its session without a word.
+-- Whoever asks holds the lease, so a run that still says `running` lost its session without a word; and a message that was
+-- sent a day ago will not come any more.
 update maintenance.run r
 set status = 'interrupted', stop_reason = 'error', ended_at = clock_timestamp(),
     rows = (select coalesce(sum(s.rows), 0) from maintenance.step s where s.run_id = r.id),
-    error = 'its session ended before the run did; the next run goes on from the last committed batch'
-where status = 'running';
+    error = case status when 'running'
+        then 'its session ended before the run did; the next run goes on from the last committed batch'
+        else 'nobody took it up within a day; the next run does the work' end
+where status = 'running' or (status = 'queued' and as_of < clock_timestamp() - interval '1 day');
 
 -- name: close_dead_steps
 update maintenance.step s
@@ -39,26 +44,89 @@ from maintenance.run r
 where r.id = s.run_id and r.status <> 'running' and s.status in ('pending', 'running');
 
 -- name: begin_run
-insert into maintenance.run (name, status, scheduler, as_of) values ($1, 'running', $2, $3) returning id;
+-- No row where this request has been taken up before.
+insert into maintenance.run (name, tables, status, scheduler, requested_by, request, budget, as_of)
+values ($1, $2, 'running', $3, $4, $5, $6, $7)
+on conflict (request) do nothing
+returning id;
+
+-- name: queue_run
+insert into maintenance.run (name, tables, status, scheduler, requested_by, request, budget, as_of, slices)
+values ($1, $2, 'queued', $3, $4, $5, $6, statement_timestamp(), 0)
+returning id;
 
 -- name: skip_run
-insert into maintenance.run (name, status, stop_reason, scheduler, as_of, ended_at, error)
-values ($1, 'skipped', 'lease', $2, statement_timestamp(), clock_timestamp(), $3) returning id;
+insert into maintenance.run (name, tables, status, stop_reason, scheduler, requested_by, request, budget, as_of, ended_at, error)
+values ($1, $2, 'skipped', 'lease', $3, $4, $5, $6, statement_timestamp(), clock_timestamp(), $7)
+on conflict (request) do nothing
+returning id;
+
+-- name: is_requested
+select exists (select from maintenance.run where request = $1);
+
+-- name: is_due
+-- Whether slice $2 of a run has been done and the next one has not: what a message that comes late, twice, or after the run
+-- was overtaken by a newer one must find false. A slice that died may be done again.
+select r.status in ('queued', 'interrupted', 'failed', 'running') and (
+    (r.slices = $2 and r.status = 'queued')
+    or (r.slices = $2 and r.status in ('interrupted', 'failed') and exists (
+        select from maintenance.step s
+        where s.run_id = r.id and s.status = 'interrupted' and s.stop_reason in ('budget', 'error')
+    ))
+    or (r.slices = $2 + 1 and (r.status = 'running' or (r.status = 'interrupted' and r.stop_reason = 'error')))
+) and r.started_at > clock_timestamp() - interval '1 day'
+  and (r.slices = 0 or not exists (
+      select from maintenance.run newer
+      where newer.id > r.id and newer.name = r.name and newer.status not in ('skipped', 'queued')
+  )) as due
+from maintenance.run r
+where r.id = $1;
+
+-- name: take_up
+update maintenance.run
+set status = 'running', slices = slices + 1, stop_reason = null, error = null, ended_at = null,
+    started_at = case status when 'queued' then clock_timestamp() else started_at end,
+    as_of = case status when 'queued' then $2 else as_of end
+where id = $1 and status in ('queued', 'interrupted', 'failed');
+
+-- name: abandon
+-- Only while the slice that nobody managed to do is still to be done.
+update maintenance.run
+set status = 'failed', stop_reason = 'error', ended_at = clock_timestamp(), error = $2
+where id = $1 and status in ('queued', 'running', 'interrupted');
+
+-- name: paused
+select since, paused_by, reason from maintenance.pause;
+
+-- name: pause
+insert into maintenance.pause (paused_by, reason) values ($1, $2)
+on conflict (only_one) do update set paused_by = excluded.paused_by, reason = excluded.reason;
+
+-- name: resume
+delete from maintenance.pause;
 
 -- name: add_step
 -- The cursor at once: were it written when the step begins, a run that does not come to it would lose it.
 insert into maintenance.step (run_id, task, table_name, strategy, rule, summary, cursor, status)
 values ($1, $2, $3, $4, $5, $6, $7::jsonb, 'pending') returning id;
 
+-- name: add_again
+-- A step of an earlier slice has another turn; what it did then stays in its row.
+update maintenance.step
+set status = 'pending', stop_reason = null, error = null, sqlstate = null, strategy = $2, summary = $3, cursor = $4::jsonb
+where id = $1;
+
 -- name: begin_step
-update maintenance.step set status = 'running', bytes_before = $2, began_at = clock_timestamp() where id = $1;
+update maintenance.step
+set status = 'running', bytes_before = coalesce(bytes_before, $2), began_at = clock_timestamp() where id = $1;
 
 -- name: checkpoint
 -- In the transaction of the batch: either both are there or neither.
 update maintenance.step
 set rows = rows + $2, updated = updated + $3, batches = batches + 1, seconds = seconds + $4, cursor = $5::jsonb,
     changed_at = case when $2 + $3 > 0 then clock_timestamp() else changed_at end
-where id = $1;
+where id = $1
+returning exists (select from maintenance.pause) as paused;
 
 -- name: end_step
 update maintenance.step
@@ -68,7 +136,7 @@ where id = $1;
 
 -- name: end_run
 update maintenance.run r
-set status = $2, stop_reason = $3, error = $4, ended_at = clock_timestamp(),
+set status = $2, stop_reason = $3, error = $4, spent = spent + $5, ended_at = clock_timestamp(),
     rows = (select coalesce(sum(s.rows), 0) from maintenance.step s where s.run_id = r.id)
 where id = $1;
 

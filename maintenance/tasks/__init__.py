@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 from maintenance.errors import UsageError
+from maintenance.models import DEFAULT_GROUP
 from maintenance.tasks import duplicates, orphans, retention, statistics, unreferenced, vacuum
 from maintenance.tasks.survey import Task
 
@@ -22,7 +23,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "daily-cleanup": ("retention", "duplicates", "orphans", "unreferenced", "statistics"),
     "weekly-vacuum": ("vacuum", "statistics"),
 }
-DEFAULT_GROUP = "daily-cleanup"
 
 
 def selected(names: Iterable[str]) -> tuple[Task, ...]:

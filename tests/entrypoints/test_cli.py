@@ -12,7 +12,7 @@ import pytest
 from maintenance.__main__ import main
 from maintenance.lease import lease
 from maintenance.ledger import Ledger
-from maintenance.settings import LIBPQ, SETTINGS
+from maintenance.variables import LIBPQ, SETTINGS
 from tests.databases import Database, connect
 
 POLICY = """
@@ -252,3 +252,29 @@ async def test_asking_for_a_table_that_no_rule_is_about_is_wrong_use(database: D
     done = await database.cli("run", "--tables", "other")
     assert (done.returncode, done.stdout) == (2, "")
     assert "is about 'other'" in done.stderr
+
+
+async def test_pause_stops_what_begins_and_resume_lets_it(shelf: Database) -> None:
+    said = await shelf.cli("pause", "--reason", "index build")
+    assert (said.returncode, "paused" in said.stdout, "(index build)" in said.stdout) == (0, True, True)
+    document = await shelf.cli_json("run", "retention", exit_code=3)
+    assert (document["status"], document["stop_reason"], document["rows"]) == ("interrupted", "paused", 0)
+    assert await shelf.cli_json("resume") == {"paused": False}
+    assert (await shelf.cli_json("run", "retention"))["status"] == "succeeded"
+
+
+async def test_a_target_of_the_fleet_is_maintained_by_its_name(shelf: Database) -> None:
+    server = shelf.server
+    (shelf.folder / "fleet.toml").write_text(
+        f'[[target]]\nname = "north"\nhost = "{server.host}"\nport = {server.port}\ndatabase = "{shelf.name}"\n'
+        f'policy = "{shelf.policy_file.name}"\n'
+    )
+    fleet = {"MAINTENANCE_TARGETS": str(shelf.folder / "fleet.toml"), "PGDATABASE": "", "PGHOST": ""}
+    assert (await shelf.cli_json("run", "retention", "--target", "north", exit_code=0, **fleet))[
+        "status"
+    ] == "succeeded"
+    for words, hint in ((["--target", "nroth"], "did you mean 'north'?"), ([], "Which target?")):
+        done = await shelf.cli("run", *words, **fleet)
+        assert (done.returncode, hint in done.stderr) == (2, True)
+    done = await shelf.cli("run", "--target", "north")
+    assert (done.returncode, "MAINTENANCE_TARGETS" in done.stderr) == (2, True)

@@ -6,17 +6,18 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import azure.functions as func
 import pytest
 from azure.functions.timer import TimerRequest
 
-import function_app
+from maintenance import settings
 from maintenance.errors import PolicyError, RunFailed
 from maintenance.lease import lease
-from maintenance.settings import LIBPQ, PREFIX, SETTINGS, parse_duration
+from maintenance.settings import parse_duration
+from maintenance.variables import LIBPQ, PREFIX, SETTINGS
 from tests.databases import ROOT, Database
+from tests.gateway import FUNCTIONS, Out
 
 HOST = json.loads((ROOT / "host.json").read_text(encoding="utf-8"))
 LOCAL = json.loads((ROOT / "local.settings.json.example").read_text(encoding="utf-8"))["Values"]
@@ -34,7 +35,6 @@ REFUSING = """
 create function refuse() returns trigger language plpgsql as $$ begin raise exception 'not this one'; end $$;
 create trigger refuse before delete on log for each row execute function refuse();
 """
-FUNCTIONS = {function.get_function_name(): function for function in function_app.app.get_functions()}
 
 
 @pytest.fixture
@@ -47,26 +47,29 @@ async def shelf(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database
     return database
 
 
-def timer(name: str, *, past_due: bool = False) -> Awaitable[None]:
-    """What the host does when the schedule is due."""
-    function: Callable[[func.TimerRequest], Awaitable[None]] = FUNCTIONS[name].get_user_function()
-    return function(TimerRequest(past_due=past_due))
+async def timer(name: str, *, past_due: bool = False) -> list[str]:
+    """What the host does when the schedule is due; returns what is sent to the queue."""
+    function: Callable[[func.TimerRequest, Out], Awaitable[None]] = FUNCTIONS[name].get_user_function()
+    out = Out()
+    await function(TimerRequest(past_due=past_due), out)
+    return out.values
 
 
 @pytest.mark.parametrize(
     ("name", "schedule"), [("daily_cleanup", "DAILY_CLEANUP_SCHEDULE"), ("weekly_vacuum", "WEEKLY_VACUUM_SCHEDULE")]
 )
 def test_each_timer_is_indexed_with_its_schedule_from_the_settings(name: str, schedule: str) -> None:
-    (binding,) = FUNCTIONS[name].get_raw_bindings()
-    described: dict[str, Any] = json.loads(binding)
-    assert (described["type"], described["schedule"]) == ("timerTrigger", f"%{schedule}%")
+    bindings = map(json.loads, FUNCTIONS[name].get_raw_bindings())
+    (described,) = [binding for binding in bindings if binding["type"] == "timerTrigger"]
+    assert described["schedule"] == f"%{schedule}%"
     assert described["runOnStartup"] is False
     assert described["useMonitor"] is True
     assert schedule in LOCAL
 
 
-def test_the_app_has_these_two_functions_and_no_others() -> None:
-    assert set(FUNCTIONS) == {"daily_cleanup", "weekly_vacuum"}
+def test_the_app_has_these_functions_and_no_others() -> None:
+    http = {"start_run", "list_runs", "show_run", "pause_runs", "resume_runs", "health"}
+    assert set(FUNCTIONS) == {"daily_cleanup", "weekly_vacuum", "continue_run", "give_up_run", *http}
 
 
 async def test_the_daily_timer_cleans_up_and_writes_it_down(shelf: Database) -> None:
@@ -121,8 +124,13 @@ def test_the_budget_ends_before_the_host_does() -> None:
     hours, minutes, seconds = map(int, HOST["functionTimeout"].split(":"))
     timeout = hours * 3600 + minutes * 60 + seconds
     default = next(setting.default for setting in SETTINGS if setting.name == "MAINTENANCE_BUDGET")
-    for budget in (LOCAL["MAINTENANCE_BUDGET"], default):
-        assert parse_duration(budget or "") <= timeout - 60
+    assert parse_duration(default or "") <= timeout - 60
+    assert settings.load(LOCAL).budget <= timeout - 60
+
+
+def test_a_message_is_given_up_after_five_attempts_a_minute_apart() -> None:
+    queues = HOST["extensions"]["queues"]
+    assert (queues["maxDequeueCount"], queues["visibilityTimeout"]) == (5, "00:01:00")
 
 
 def test_the_example_settings_are_a_daily_and_a_weekly_schedule_in_utc() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from maintenance.demo.server import Server
-from maintenance.engine import Request, performed
+from maintenance.engine import performed
 from maintenance.lease import lease
-from maintenance.models import RunStatus, Step, StepStatus, StopReason
+from maintenance.models import Request, RunStatus, Step, StepStatus, StopReason
 from maintenance.witness import Witness
 from tests.databases import Database, fresh
 

@@ -8,9 +8,9 @@ from asyncpg import Connection
 
 from maintenance.budget import Budget
 from maintenance.database import connected
-from maintenance.engine import Request, performed
+from maintenance.engine import performed
 from maintenance.ledger import Ledger
-from maintenance.models import RunStatus, StepStatus, StopReason
+from maintenance.models import Request, RunStatus, StepStatus, StopReason
 from tests.databases import Database, step
 from tests.sessions import application, locked, waiting
 

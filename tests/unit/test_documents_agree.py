@@ -13,7 +13,7 @@ import maintenance
 from maintenance import policy_file, settings
 from maintenance.__main__ import main
 from maintenance.policy import Duplicates, Orphans, Policy, Reference, Retention, Section, Unreferenced, Vacuum
-from maintenance.settings import AZURE, LIBPQ, PREFIX, SETTINGS
+from maintenance.variables import AZURE, LIBPQ, PREFIX, SETTINGS
 from tests.databases import ROOT
 
 SECTIONS: dict[str, type[Section]] = {
@@ -67,7 +67,13 @@ def test_the_example_settings_are_known_and_at_their_defaults() -> None:
     local: dict[str, str] = json.loads(read("local.settings.json.example"))["Values"]
     assert settings.load(local).target is not None
     defaults = {setting.name: setting.default for setting in SETTINGS}
-    assert {name: value for name, value in local.items() if name.startswith(PREFIX) and defaults[name] != value} == {}
+    ours = {name: value for name, value in local.items() if name.startswith(PREFIX) and value}
+    assert {name: value for name, value in ours.items() if defaults[name] != value} == {}
+
+
+def test_the_example_settings_have_every_setting_that_an_app_may_need() -> None:
+    local: dict[str, str] = json.loads(read("local.settings.json.example"))["Values"]
+    assert {*LIBPQ, *AZURE, *(setting.name for setting in SETTINGS)} - set(local) == {"MAINTENANCE_POSTGRES_BIN"}
 
 
 def test_help_has_every_setting_with_its_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:

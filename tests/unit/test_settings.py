@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pytest
 
 from maintenance import settings
 from maintenance.errors import SettingsError
-from maintenance.settings import SETTINGS, Settings, parse_duration
+from maintenance.settings import Settings, parse_duration
 from maintenance.target import Target
+from maintenance.variables import SETTINGS
 
-DURATIONS = [setting.name for setting in SETTINGS if setting.default and setting.default[0].isdigit()]
+DURATIONS = [setting.name for setting in SETTINGS if re.fullmatch(r"\d+[a-z]+", setting.default or "")]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,8 @@ def test_an_empty_environment_gives_the_documented_defaults_and_no_database() ->
 def test_every_setting_is_read() -> None:
     texts = {
         "MAINTENANCE_POLICY": "other.toml", "MAINTENANCE_POSTGRES_BIN": "/opt/pg/bin", "MAINTENANCE_AUTH": "entra",
-        "MAINTENANCE_ALLOW_PLAINTEXT": "1",
+        "MAINTENANCE_ALLOW_PLAINTEXT": "1", "MAINTENANCE_SLICES": "7", "MAINTENANCE_TARGETS": "fleet.toml",
+        "MAINTENANCE_HTTP_ALLOWED_PRINCIPALS": "11111111-2222-3333-4444-555555555555",
     }  # fmt: skip
     for setting in SETTINGS:
         remote = {"PGHOST": "db.example.org"}
@@ -82,7 +85,13 @@ def outcome(environment: dict[str, str]) -> Settings | str:
         return str(error)
 
 
-@pytest.mark.parametrize(("name", "value"), [("MAINTENANCE_AUTH", "aad"), ("MAINTENANCE_ALLOW_PLAINTEXT", "yes")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAINTENANCE_AUTH", "aad"), ("MAINTENANCE_ALLOW_PLAINTEXT", "yes"), ("MAINTENANCE_SLICES", "0"),
+     ("MAINTENANCE_SLICES", "many"), ("MAINTENANCE_SLICES", "10000"), ("MAINTENANCE_SLICES", "-1"),
+     ("MAINTENANCE_HTTP_ALLOWED_PRINCIPALS", "me"), ("MAINTENANCE_HTTP_ALLOWED_PRINCIPALS", ","),
+     ("MAINTENANCE_HTTP_ALLOWED_PRINCIPALS", " ")],
+)  # fmt: skip
 def test_a_setting_of_few_words_takes_no_others(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is '{value}'"):
         settings.load({"PGHOST": "db.example.org", name: value})
@@ -93,7 +102,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("MAINTENANCE_BUGDET", "MAINTENANCE_BUDGET"), ("MAINTENANCE_POLICIES", "MAINTENANCE_POLICY")]
+    ("name", "near"), [("MAINTENANCE_BUGDET", "MAINTENANCE_BUDGET"), ("MAINTENANCE_POLCY", "MAINTENANCE_POLICY")]
 )
 def test_an_unknown_variable_of_ours_names_the_nearest_known_one(name: str, near: str) -> None:
     with pytest.raises(SettingsError) as raised:

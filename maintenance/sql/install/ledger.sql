@@ -4,7 +4,7 @@ create schema if not exists maintenance;
 create table if not exists maintenance.run (
     id          bigint generated always as identity primary key,
     name        text not null,
-    status      text not null check (status in ('running', 'succeeded', 'failed', 'skipped', 'interrupted')),
+    status      text not null,
     stop_reason text,
     scheduler   text not null,
     as_of       timestamptz not null,
@@ -38,6 +38,26 @@ create table if not exists maintenance.step (
     changed_at   timestamptz
 );
 
+-- Columns and states that an older ledger lacks.
+alter table maintenance.run
+    add column if not exists tables text[] not null default '{}',
+    add column if not exists requested_by text,
+    add column if not exists request text unique,
+    add column if not exists slices integer not null default 1,
+    add column if not exists budget double precision,
+    add column if not exists spent double precision not null default 0,
+    drop constraint if exists run_status_check,
+    add constraint run_status_check
+        check (status in ('queued', 'running', 'succeeded', 'failed', 'skipped', 'interrupted'));
+
 create index if not exists run_started_at on maintenance.run (started_at);
 create index if not exists step_run on maintenance.step (run_id);
 create index if not exists step_place on maintenance.step (task, table_name, rule, id desc);
+
+-- The switch: while it has its row, no run does anything. The last thing that is made: where it is there, all is.
+create table if not exists maintenance.pause (
+    only_one   boolean primary key default true check (only_one),
+    since      timestamptz not null default clock_timestamp(),
+    paused_by  text,
+    reason     text
+);

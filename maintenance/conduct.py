@@ -1,0 +1,226 @@
+"""Conduct: one slice of a run, by the holder of the lease: plan, write down, do, write down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from asyncpg import Connection
+
+from maintenance import switch
+from maintenance.budget import Budget
+from maintenance.database import BOOKKEEPING, clock, limit_statements
+from maintenance.execution import Execution
+from maintenance.ledger import Carried, Ledger
+from maintenance.models import (
+    Cursor,
+    Request,
+    Run,
+    RunStatus,
+    Settled,
+    Step,
+    StepResult,
+    StepStatus,
+    StopReason,
+    Verdict,
+)  # fmt: skip
+from maintenance.planner import plan, scope
+from maintenance.policy import Policy
+from maintenance.settings import Settings
+from maintenance.tasks import only_changed, selected
+from maintenance.tasks.survey import Survey, Task
+from maintenance.witness import Witness
+
+_AGAIN = (StopReason.BUDGET, StopReason.LOCK, StopReason.LAG, StopReason.PAUSED, StopReason.ERROR)
+"""Why a step was interrupted that has another turn in the next slice of its run."""
+_NOT_NEEDED = Verdict(status=StepStatus.ABSENT, stop_reason=StopReason.DONE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conduct:
+    """What every slice of a run is done with."""
+
+    connection: Connection
+    ledger: Ledger
+    settings: Settings
+    policy: Policy
+    budget: Budget
+    witness: Witness
+
+    async def begin(self, request: Request) -> Run | None:
+        """The first slice of a new run; None where its request has been taken up before."""
+        began = time.monotonic()
+        if request.key and await self.ledger.installed() and await self.ledger.is_requested(request.key):
+            return None
+        if request.budget is not None:
+            self.budget.limit(request.budget)
+        as_of = await clock(self.connection)
+        # Before the ledger is touched: a policy that does not fit this database changes nothing in it.
+        outlook = await self._outlook(request, as_of)
+        early = await outlook.early()
+        await self.ledger.install()
+        await self.ledger.close_dead()
+        run_id = await self.ledger.begin(request, as_of)
+        return None if run_id is None else await self._do(run_id, outlook, early, (), began)
+
+    async def go_on(self, run_id: int, number: int) -> Run | None:
+        """The slice after `number` of a run in the ledger; None where it has been done, or a newer run has begun."""
+        began = time.monotonic()
+        await self.ledger.close_dead()
+        if not await self.ledger.is_due(run_id, number):
+            return None
+        run = await self.ledger.known(run_id)
+        if run.budget is not None:
+            self.budget.limit(run.budget - run.spent)
+        as_of = await clock(self.connection) if run.status is RunStatus.QUEUED else run.as_of
+        outlook = await self._outlook(run.request, as_of)
+        early = await outlook.early()
+        await self.ledger.take_up(run.id, as_of)
+        return await self._do(run.id, outlook, early, run.steps, began)
+
+    async def _outlook(self, request: Request, as_of: datetime) -> _Outlook:
+        tasks = selected(request.names)
+        return _Outlook(
+            conduct=self,
+            tasks=tasks,
+            survey=Survey(
+                connection=self.connection, policy=self.policy, as_of=as_of, only_changed=only_changed(request.names)
+            ),
+            tables=request.tables,
+        )
+
+    async def _do(
+        self, run_id: int, outlook: _Outlook, early: list[Step], earlier: tuple[StepResult, ...], began: float
+    ) -> Run:
+        turns = _Turns(conduct=self, run_id=run_id, earlier={step.place: step for step in earlier})
+        halt = await self._paused()
+        if halt is None:
+            turns.carried.update(await self.ledger.carried())
+            halt = await turns.take(early)
+        for task in outlook.late:
+            halt = halt or await turns.take(await outlook.planned_late(task))
+        if halt is None:
+            await turns.settle_vanished()
+        await self.ledger.prune(self.settings.ledger_keep)
+        steps = (await self.ledger.known(run_id)).steps
+        return await self.ledger.end(run_id, *_concluded(steps, halt), seconds=time.monotonic() - began)
+
+    async def _paused(self) -> Verdict | None:
+        found = await switch.found(self.connection)
+        if found is None:
+            return None
+        return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.PAUSED, message=str(found))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outlook:
+    """What a slice will look at: its tasks on its tables, at its instant."""
+
+    conduct: Conduct
+    tasks: tuple[Task, ...]
+    survey: Survey
+    tables: tuple[str, ...]
+
+    @property
+    def late(self) -> list[Task]:
+        return [task for task in self.tasks if task.late]
+
+    async def early(self) -> list[Step]:
+        """The steps of the tasks that are planned at once."""
+        return await self._plan([task for task in self.tasks if not task.late], self.survey)
+
+    async def planned_late(self, task: Task) -> list[Step]:
+        """The steps of a task that looks at what those before it have changed."""
+        changed_at = await self.conduct.ledger.changed_at()
+        return await self._plan([task], replace(self.survey, changed_at=changed_at))
+
+    async def _plan(self, tasks: Iterable[Task], survey: Survey) -> list[Step]:
+        connection = self.conduct.connection
+        within = await scope(connection, self.conduct.policy, self.tables, self.tasks)
+        steps = await plan(tasks, survey, within, self.conduct.budget)
+        await limit_statements(connection, BOOKKEEPING, local=False)
+        return steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turns:
+    """The turns of a slice: which steps have one, in which order, from where."""
+
+    conduct: Conduct
+    run_id: int
+    earlier: Mapping[tuple[str, str, str], StepResult]
+    """The run's steps in its slices before."""
+    carried: dict[tuple[str, str, str], Carried] = field(default_factory=dict)
+    seen: list[Step] = field(default_factory=list)
+
+    async def take(self, steps: list[Step]) -> Verdict | None:
+        """Give each step its turn that has not had its last; returns why the run has to stop, or None."""
+        conduct = self.conduct
+        self.seen.extend(steps)
+        # What an earlier run never came to goes first, or a large table could starve all those after it for ever.
+        ordered = sorted(filter(self._has_a_turn, steps), key=lambda step: _turn(self.carried.get(step.place)))
+        conduct.witness.planned(ordered)
+        cursors = [_resumed(step, self.carried.get(step.place)) for step in ordered]
+        ids = [await self._written(*pair) for pair in zip(ordered, cursors, strict=True)]
+        execution = Execution(
+            connection=conduct.connection, ledger=conduct.ledger, settings=conduct.settings, budget=conduct.budget,
+            witness=conduct.witness, run_id=self.run_id,
+        )  # fmt: skip
+        halt = None
+        for work in zip(ordered, ids, cursors, strict=True):
+            verdict = await execution.step(*work, halt)
+            halt = verdict if verdict.stop_reason is StopReason.PAUSED else None
+        return halt
+
+    async def settle_vanished(self) -> None:
+        """Close the steps of earlier slices that need no more work, as planning them again has shown."""
+        planned = {step.place for step in self.seen}
+        # A task that time did not suffice to plan has shown nothing.
+        unsure = {step.task for step in self.seen if isinstance(step, Settled) and step.verdict.stop_reason in _AGAIN}
+        for key, step in self.earlier.items():
+            if key not in planned and step.task not in unsure and _unfinished(step):
+                note = "planned again, there was nothing left to do"
+                await self.conduct.ledger.end_step(step.id, _NOT_NEEDED, note=note, size=None, seconds=0)
+
+    def _has_a_turn(self, step: Step) -> bool:
+        before = self.earlier.get(step.place)
+        return before is None or _unfinished(before)
+
+    async def _written(self, step: Step, cursor: Cursor | None) -> int:
+        before = self.earlier.get(step.place)
+        if before is None:
+            return await self.conduct.ledger.add(self.run_id, step, cursor)
+        await self.conduct.ledger.add_again(before.id, step, cursor)
+        return before.id
+
+
+def _unfinished(step: StepResult) -> bool:
+    return step.status is StepStatus.INTERRUPTED and step.stop_reason in _AGAIN
+
+
+def _turn(before: Carried | None) -> tuple[bool, int]:
+    """Sorts what an earlier run never came to in front of all else, the one that has waited longest first."""
+    return (False, before.last_turn) if before is not None and before.starved else (True, 0)
+
+
+def _resumed(step: Step, before: Carried | None) -> Cursor | None:
+    if before is None or before.cursor is None or before.strategy != step.strategy or isinstance(step, Settled):
+        return None
+    return step.resume(before.cursor)
+
+
+def _concluded(steps: Iterable[StepResult], halt: Verdict | None) -> tuple[RunStatus, StopReason, str | None]:
+    """A run is as good as its worst step: failed before interrupted before succeeded."""
+    steps = tuple(steps)
+    for statuses, conclusion in (
+        ((StepStatus.FAILED, StepStatus.BLOCKED), RunStatus.FAILED),
+        ((StepStatus.INTERRUPTED, StepStatus.PENDING, StepStatus.RUNNING), RunStatus.INTERRUPTED),
+    ):
+        for step in steps:
+            if step.status in statuses:
+                return conclusion, step.stop_reason or StopReason.ERROR, step.error
+    if halt is not None:
+        return RunStatus.INTERRUPTED, halt.stop_reason, halt.message
+    return RunStatus.SUCCEEDED, StopReason.DONE, None

@@ -1,0 +1,37 @@
+"""The budget inside Azure Functions: what the host allows, less what is not the run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from maintenance import settings
+from maintenance.host import host_budget
+
+FUNCTIONS = {"FUNCTIONS_WORKER_RUNTIME": "python"}
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [("00:10:00", 480), ("00:05:00", 240), ("00:30:00", 1680), ("01:00:00", 3480), ("1.00:00:00", 86280),
+     ("00:01:00", 48), ("-1", None), ("ten minutes", None), (10, None), (None, None)],
+)  # fmt: skip
+def test_a_fifth_but_at_most_two_minutes_is_left(tmp_path: Path, timeout: object, seconds: float | None) -> None:
+    file = tmp_path / "host.json"
+    file.write_text(json.dumps({"version": "2.0", "functionTimeout": timeout}))
+    assert host_budget(FUNCTIONS, file) == seconds
+    assert host_budget({}, file) is None
+
+
+def test_an_app_setting_goes_before_the_file(tmp_path: Path) -> None:
+    setting = {**FUNCTIONS, "AzureFunctionsJobHost__functionTimeout": "00:20:00"}
+    assert host_budget(setting, tmp_path / "absent.json") == 1080
+    assert host_budget(FUNCTIONS, tmp_path / "absent.json") is None
+
+
+def test_what_somebody_has_set_goes_before_both() -> None:
+    assert settings.load(FUNCTIONS).budget == 480
+    assert settings.load({**FUNCTIONS, "MAINTENANCE_BUDGET": "3m"}).budget == 180
+    assert settings.load({**FUNCTIONS, "MAINTENANCE_BUDGET": ""}).budget == 480
