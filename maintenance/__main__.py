@@ -10,11 +10,19 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from maintenance import settings as environment
 from maintenance.budget import Budget
 from maintenance.database import connected
-from maintenance.documents import Document, error_document, history_document, plan_document, run_document
+from maintenance.documents import (
+    Document,
+    error_document,
+    grants_document,
+    history_document,
+    plan_document,
+    run_document,
+)
 from maintenance.engine import Request, performed, planned
 from maintenance.errors import ConnectionLost, MaintenanceError, StatementRefused, UsageError
 from maintenance.ledger import Ledger
@@ -146,6 +154,17 @@ def _install(options: argparse.Namespace) -> int:
     return 0
 
 
+def _sql_grants(options: argparse.Namespace) -> int:
+    from maintenance.grants import grants_for, rendered
+
+    grants = asyncio.run(grants_for(options.role, _settings(options)))
+    if options.json:
+        _print_json(grants_document(grants))
+    else:
+        sys.stdout.write(rendered(grants))
+    return 0
+
+
 def _demo(options: argparse.Namespace) -> int:
     from maintenance.demo.show import show
 
@@ -181,8 +200,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
 
-    def verb(name: str, act: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=text, description=text)
+    def verb(
+        name: str, act: Callable[[argparse.Namespace], int], text: str, among: Any = verbs
+    ) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = among.add_parser(name, help=text, description=text)
         added.add_argument(
             "--json", action="store_true", help="print one JSON document and nothing else on standard output"
         )
@@ -203,6 +224,10 @@ def _parser() -> argparse.ArgumentParser:
     history.add_argument("--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)")
     history.add_argument("--run", metavar="ID", type=_positive, help="one run with its steps")
     verb("install", _install, "Make the ledger's schema; safe to repeat.")
+    sql = verbs.add_parser("sql", help="Print SQL for an administrator to run. Reads only.")
+    scripts = sql.add_subparsers(title="scripts", metavar="SCRIPT", required=True)
+    granting = verb("grants", _sql_grants, "Print the grants that a role needs for the policy, and no others.", scripts)
+    granting.add_argument("--role", metavar="NAME", required=True, help="the role; it need not exist yet")
     verb("demo", _demo, "Start a PostgreSQL of its own, fill it with a demo fleet, and maintain it before your eyes.")
     return parser
 
