@@ -9,20 +9,27 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from maintenance import settings as environment
 from maintenance import switch
+from maintenance.arguments import parser
 from maintenance.budget import Budget
 from maintenance.database import connected
-from maintenance.documents import Document, error_document, history_document, plan_document, run_document
+from maintenance.documents import (
+    Document,
+    error_document,
+    grants_document,
+    history_document,
+    plan_document,
+    run_document,
+)  # fmt: skip
 from maintenance.engine import performed, planned
 from maintenance.errors import ConnectionLost, MaintenanceError, StatementRefused, UsageError
 from maintenance.ledger import Ledger
 from maintenance.models import Request, Run, RunStatus, Settled, StepStatus
 from maintenance.settings import Settings
-from maintenance.variables import SETTINGS
 from maintenance.witness import Witness
 
 EXIT_CODES = {
@@ -36,24 +43,11 @@ EXIT_CODES = {
 _FAILED = 1
 _WRONG_USE = 2
 _CTRL_C = 130
-_DESCRIPTION = """\
-Maintain a PostgreSQL database by a policy file: delete what is old, duplicate, orphaned or unreferenced, vacuum, and
-keep statistics fresh; in short committed batches, inside a time budget, written down in a ledger."""
-_EPILOG = """\
-NAME is a task (retention, duplicates, orphans, unreferenced, vacuum, statistics) or a group: daily-cleanup (the first
-four, and statistics of the tables that they changed; the default) or weekly-vacuum (vacuum and statistics).
-
-The database is the one of libpq's variables: PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGPASSFILE, PGSSLMODE,
-PGSSLROOTCERT. Our own settings start with MAINTENANCE_:
-{settings}
-
-Exit codes: 0 all done; 1 a step failed; 2 wrong use, settings or policy; 3 stopped with work left (budget, lock, guard,
-lag, paused); 4 skipped, another run holds the lease."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, do, print; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser(_VERBS).parse_args(arguments)
     try:
         return int(options.verb(options))
     except KeyboardInterrupt:
@@ -179,6 +173,17 @@ def _resume(options: argparse.Namespace) -> int:
     return 0
 
 
+def _sql_grants(options: argparse.Namespace) -> int:
+    from maintenance.grants import grants_for, rendered
+
+    grants = asyncio.run(grants_for(options.role, _settings(options)))
+    if options.json:
+        _print_json(grants_document(grants))
+    else:
+        sys.stdout.write(rendered(grants))
+    return 0
+
+
 def _demo(options: argparse.Namespace) -> int:
     from maintenance.demo.show import show
 
@@ -210,49 +215,10 @@ def _print_json(document: Document) -> None:
     sys.stdout.write("\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    lines = [f"  {s.name:<28} {s.meaning} [{s.default or 'unset'}]" for s in SETTINGS]
-    parser = argparse.ArgumentParser(
-        prog="python -m maintenance", description=_DESCRIPTION, epilog=_EPILOG.format(settings="\n".join(lines)),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-
-    def verb(name: str, act: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=text, description=text)
-        added.add_argument(
-            "--json", action="store_true", help="print one JSON document and nothing else on standard output"
-        )
-        added.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        added.set_defaults(verb=act)
-        return added
-
-    for name, act, text in (
-        ("plan", _plan, "Show what a run would do, with counts. Reads only."),
-        ("run", _run, "Do it: delete in batches, write down each batch, stop within the budget."),
-    ):
-        added = verb(name, act, text)
-        added.add_argument("names", metavar="NAME", nargs="*", help="tasks or groups (default: daily-cleanup)")
-        added.add_argument("--tables", metavar="A,B", help="only these tables")
-        if name == "run":
-            added.add_argument("--budget", metavar="TIME", help="how long it may take, such as 8m (MAINTENANCE_BUDGET)")
-    history = verb("history", _history, "Show the last runs from the ledger.")
-    history.add_argument("--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)")
-    history.add_argument("--run", metavar="ID", type=_positive, help="one run with its steps")
-    verb("install", _install, "Make the ledger's schema; safe to repeat.")
-    pause = verb("pause", _pause, "Pause all runs of the database, whoever schedules them, from their next batch on.")
-    pause.add_argument("--reason", metavar="TEXT", help="why, for those who wonder")
-    verb("resume", _resume, "Let runs begin again.")
-    for added in list(verbs.choices.values()):
-        added.add_argument("--target", metavar="NAME", help="a database of the file in MAINTENANCE_TARGETS")
-    verb("demo", _demo, "Start a PostgreSQL of its own, fill it with a demo fleet, and maintain it before your eyes.")
-    return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < len(text) < 19 and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero, of at most 18 digits")
-    return int(text)
+_VERBS = {
+    "plan": _plan, "run": _run, "history": _history, "install": _install, "pause": _pause, "resume": _resume,
+    "sql grants": _sql_grants, "demo": _demo,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

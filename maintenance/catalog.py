@@ -37,8 +37,12 @@ class Column:
 
         A type outside pg_catalog has its own operator for itself only; with another type, both are compared as text.
         """
+        return Fragment(f"operator({quoted(self.operators_with(*others))}.=)")
+
+    def operators_with(self, *others: Column) -> str:
+        """The schema of that operator."""
         same = self.element is None and all((other.element or other.type) == self.type for other in others)
-        return Fragment(f"operator({quoted(self.operators if same else 'pg_catalog')}.=)")
+        return self.operators if same else "pg_catalog"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

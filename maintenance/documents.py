@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from maintenance.grants import Grants
 from maintenance.models import Plan, Run, Settled, Step, StepResult
 
 Document = dict[str, Any]
@@ -29,6 +30,16 @@ def run_document(run: Run) -> Document:
 def history_document(runs: list[Run]) -> Document:
     """`{runs: [...]}`, newest first, without their steps."""
     return {"runs": [{key: value for key, value in run_document(run).items() if key != "steps"} for run in runs]}
+
+
+def grants_document(grants: Grants) -> Document:
+    """`{role, grants, memberships, remarks}`: the first two are lists of `{sql, why}`, in running order."""
+    return {
+        "role": grants.role,
+        "grants": [{"sql": str(grant), "why": grant.why} for grant in grants.grants],
+        "memberships": [{"sql": str(grant), "why": grant.why} for grant in grants.memberships],
+        "remarks": list(grants.remarks),
+    }
 
 
 def error_document(error: Exception) -> Document:

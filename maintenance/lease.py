@@ -21,11 +21,10 @@ async def lease(connection: Connection) -> AsyncIterator[None]:
     """
     if not await connection.fetchval(statement("lease", "take")):
         row = await connection.fetchrow(statement("lease", "holder"))
-        holder = (
-            f"{row['application_name']!r}, process {row['pid']}, since {row['backend_start']:%Y-%m-%d %H:%M} UTC"
-            if row
-            else "another"
-        )
+        holder = f"{row['application_name']!r}, process {row['pid']}" if row else "another"
+        # The server tells when a session began to its own role, and to those that may read all statistics.
+        if row and row["backend_start"]:
+            holder += f", since {row['backend_start']:%Y-%m-%d %H:%M} UTC"
         raise LeaseHeld(
             f"Another run holds the lease of this database ({holder}), so this one was skipped; "
             "the work waits for the next run."

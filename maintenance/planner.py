@@ -24,8 +24,7 @@ ALMOST_OVER = 0.2
 _REMEDIES: dict[type[asyncpg.PostgresError], str] = {
     pg.LockNotAvailableError: "; the application held what we wanted, three times: run again when it is quieter, "
     "or raise MAINTENANCE_LOCK_TIMEOUT",
-    pg.InsufficientPrivilegeError: "; grant the role what the README says (of a partitioned table, every partition, "
-    "and USAGE on the schema)",
+    pg.InsufficientPrivilegeError: "; grant the role what `python -m maintenance sql grants --role NAME` prints",
     pg.ForeignKeyViolationError: "; rows of another table refer to what the rule would delete: give that table a rule, "
     "its foreign key ON DELETE CASCADE, or this rule a `where`",
     pg.RestrictViolationError: "; rows of another table refer to what the rule would delete: give this rule a `where`",

@@ -128,7 +128,7 @@ async def _plan(rule: Duplicates, name: TableName, survey: Survey) -> list[Step]
     newest = tuple(relation.column(column) for column in rule.newest)
     steps: list[Step] = []
     for leaf in relation.leaves:
-        key = Key(among=leaf.table if _within_leaf(rule, relation) else relation.table, columns=columns, newest=newest)
+        key = Key(among=leaf.table if within_leaf(rule, relation) else relation.table, columns=columns, newest=newest)
         what = (
             f"{relation.table}: rows cannot be grouped by {', '.join(rule.key)} and ordered by {', '.join(rule.newest)}"
         )
@@ -153,7 +153,8 @@ async def _plan(rule: Duplicates, name: TableName, survey: Survey) -> list[Step]
     return steps
 
 
-def _within_leaf(rule: Duplicates, relation: Relation) -> bool:
+def within_leaf(rule: Duplicates, relation: Relation) -> bool:
+    """Whether the rows of one key always lie in one leaf."""
     return relation.partition_columns is not None and relation.partition_columns <= set(rule.key)
 
 

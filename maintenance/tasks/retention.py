@@ -150,7 +150,7 @@ async def _step(rule: Retention, survey: Survey, relation: Relation, whole: Expi
     if rows is None:
         rows = await survey.estimate(expired.sql("find"), expired.bound)
     extra = f" and {rule.where}" if rule.where else ""
-    claims = re.search(r"\b(select|table|values|with)\b", rule.where or "", re.IGNORECASE) is not None
+    claims = looks_elsewhere(rule.where)
     indexed = not claims and await has_leading_index(survey.connection, leaf, expired.moment.column)
     way = f"by the index on {rule.column}" if indexed else f"in one pass, as no index leads with {rule.column}"
     if claims:
@@ -169,6 +169,11 @@ async def _step(rule: Retention, survey: Survey, relation: Relation, whole: Expi
         claims=claims,
         empties=None if rule.allow_empty else _would_empty(rule, relation),
     )
+
+
+def looks_elsewhere(where: str | None) -> bool:
+    """Whether a condition may look at other rows than the one it judges."""
+    return re.search(r"\b(select|table|values|with)\b", where or "", re.IGNORECASE) is not None
 
 
 def _shown(bound: datetime | date) -> str:

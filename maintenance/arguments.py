@@ -1,0 +1,87 @@
+"""Arguments: the words of the command line, and what `--help` says of them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from maintenance.variables import SETTINGS
+
+Act = Callable[[argparse.Namespace], int]
+_DESCRIPTION = """\
+Maintain a PostgreSQL database by a policy file: delete what is old, duplicate, orphaned or unreferenced, vacuum, and
+keep statistics fresh; in short committed batches, inside a time budget, written down in a ledger."""
+_EPILOG = """\
+NAME is a task (retention, duplicates, orphans, unreferenced, vacuum, statistics) or a group: daily-cleanup (the first
+four, and statistics of the tables that they changed; the default) or weekly-vacuum (vacuum and statistics).
+
+The database is the one of libpq's variables: PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGPASSFILE, PGSSLMODE,
+PGSSLROOTCERT. Our own settings start with MAINTENANCE_:
+{settings}
+
+Exit codes: 0 all done; 1 a step failed; 2 wrong use, settings or policy; 3 stopped with work left (budget, lock, guard,
+lag, paused); 4 skipped, another run holds the lease."""
+
+
+def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
+    """The parser of all verbs; `acts` are what they do, by name."""
+    lines = [f"  {s.name:<28} {s.meaning} [{s.default or 'unset'}]" for s in SETTINGS]
+    top = argparse.ArgumentParser(
+        prog="python -m maintenance", description=_DESCRIPTION, epilog=_EPILOG.format(settings="\n".join(lines)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    verbs = _Verbs(top.add_subparsers(title="verbs", metavar="VERB", required=True), acts)
+    for name, text in (
+        ("plan", "Show what a run would do, with counts. Reads only."),
+        ("run", "Do it: delete in batches, write down each batch, stop within the budget."),
+    ):
+        added = verbs.add(name, text)
+        added.add_argument("names", metavar="NAME", nargs="*", help="tasks or groups (default: daily-cleanup)")
+        added.add_argument("--tables", metavar="A,B", help="only these tables")
+        if name == "run":
+            added.add_argument("--budget", metavar="TIME", help="how long it may take, such as 8m (MAINTENANCE_BUDGET)")
+    history = verbs.add("history", "Show the last runs from the ledger.")
+    history.add_argument("--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)")
+    history.add_argument("--run", metavar="ID", type=_positive, help="one run with its steps")
+    verbs.add("install", "Make the ledger's schema; safe to repeat.")
+    pause = verbs.add("pause", "Pause all runs of the database, whoever schedules them, from their next batch on.")
+    pause.add_argument("--reason", metavar="TEXT", help="why, for those who wonder")
+    verbs.add("resume", "Let runs begin again.")
+    scripts = verbs.among("sql", "Print SQL for an administrator to run. Reads only.")
+    grants = scripts.add("grants", "Print the grants that a role needs for the policy, and no others.")
+    grants.add_argument("--role", metavar="NAME", required=True, help="the role; it need not exist yet")
+    text = "Start a PostgreSQL of its own, fill it with a demo fleet, and maintain it before your eyes."
+    verbs.add("demo", text, targeted=False)
+    return top
+
+
+class _Verbs:
+    """Verbs of one rank, each with what all have."""
+
+    def __init__(self, parsers: Any, acts: Mapping[str, Act], above: str = "") -> None:
+        self._parsers = parsers
+        self._acts = acts
+        self._above = above
+
+    def add(self, name: str, text: str, *, targeted: bool = True) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = self._parsers.add_parser(name, help=text, description=text)
+        added.add_argument(
+            "--json", action="store_true", help="print one JSON document and nothing else on standard output"
+        )
+        added.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if targeted:
+            added.add_argument("--target", metavar="NAME", help="a database of the file in MAINTENANCE_TARGETS")
+        added.set_defaults(verb=self._acts[f"{self._above} {name}".strip()])
+        return added
+
+    def among(self, name: str, text: str) -> _Verbs:
+        """Verbs below one of this rank."""
+        below = self._parsers.add_parser(name, help=text, description=text)
+        return _Verbs(below.add_subparsers(title="scripts", metavar="SCRIPT", required=True), self._acts, name)
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 19 and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero, of at most 18 digits")
+    return int(text)
