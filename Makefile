@@ -14,7 +14,7 @@ tests := $(wildcard tests)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint types layers pytest format requirements clean
+.PHONY: help run test lint types layers pytest azurite format requirements clean
 
 # A virtual environment whose Python is gone (an upgrade, a moved folder) is made anew.
 $(shell [ -x "$(python)" ] || rm -f "$(VENV)"/.made "$(VENV)"/.run "$(VENV)"/.dev)
@@ -40,6 +40,8 @@ layers: $(VENV)/.dev ## Check that imports point down only
 pytest: $(VENV)/.dev ## Run the tests alone, e.g. make pytest ARGS="-k vacuum"
 	"$(python)" -m pytest $(ARGS)
 
+azurite: tests/azurite/node_modules/.package-lock.json ## Install Azurite (needs npm), for the tests of the queue and for func start
+
 format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 	"$(python)" -m ruff check --fix-only
 	"$(python)" -m ruff format
@@ -50,7 +52,7 @@ requirements: $(VENV)/.dev ## Compile requirements*.in; ARGS=--upgrade takes new
 compile := --quiet --universal --python-version 3.11 --custom-compile-command "make requirements"
 
 clean: ## Remove what make has made
-	rm -rf "$(VENV)" .venv .venv-[0-9]* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf "$(VENV)" .venv .venv-[0-9]* .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/azurite/node_modules
 	find maintenance $(tests) -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf __pycache__
 
@@ -58,6 +60,12 @@ clean: ## Remove what make has made
 no_python = make: no Python: "$(PYTHON)" is not installed. Install Python 3.11 or newer, or name one: PYTHON=/path/to/python3
 old_python = make: "$(PYTHON)" is Python {}.{}, and 3.11 or newer is needed. Install one, or name it: PYTHON=/path/to/python3
 no_venv = make: "$(PYTHON)" lacks the modules venv and ensurepip. Install them (Debian and Ubuntu: apt install python3-venv).
+
+# Nothing of it is run at installation, and what npm warns of is shown only when that fails.
+tests/azurite/node_modules/.package-lock.json: tests/azurite/package-lock.json
+	@command -v npm >/dev/null || { echo 'make: npm is not installed. Install Node.js (Debian and Ubuntu: apt install npm).' >&2; exit 1; }
+	@echo 'Installing Azurite into tests/azurite'
+	@npm ci --prefix tests/azurite --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 
 # What pip warns of is shown only when the installation fails.
 show_log = >"$(VENV)/pip.log" 2>&1 || { cat "$(VENV)/pip.log" >&2; exit 1; }

@@ -24,6 +24,9 @@ from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey
 from maintenance.witness import Witness
 
+_DYING = 6.0
+"""Seconds within which the server notices that the client of a busy session is gone (database.sql, watch_client)."""
+
 
 async def planned(request: Request, settings: Settings, *, budget: Budget | None = None) -> Plan:
     """What a run would do now, with counts. Reads only: the session itself refuses to write.
@@ -119,17 +122,19 @@ async def continued(
         ledger = conduct.ledger
         if not await ledger.readable() or not await ledger.is_due(run_id, number):
             return None
+        # Either the other copy of this message is at work, or its session died and the server has yet to notice.
+        running = (await ledger.known(run_id)).status is RunStatus.RUNNING
         try:
-            async with lease(conduct.connection):
+            async with lease(conduct.connection, _DYING if running else 0.0):
                 return await conduct.go_on(run_id, number)
         except LeaseHeld:
-            if (await ledger.known(run_id)).status is RunStatus.RUNNING:
-                return None  # by the other copy of this message
+            if running:
+                return None
             raise
 
 
 async def abandoned(run_id: int, number: int, why: str, settings: Settings) -> Run | None:
-    """Mark a run as failed whose slice after `number` nobody could do; None where it has been done meanwhile.
+    """Mark a run as failed whose slice after `number` nobody could do; None where it has been done, or is being done.
 
     Raises:
         MaintenanceError: the ledger cannot be reached.
@@ -138,6 +143,12 @@ async def abandoned(run_id: int, number: int, why: str, settings: Settings) -> R
         ledger = Ledger(connection)
         if not await ledger.readable() or not await ledger.is_due(run_id, number):
             return None
+        if (await ledger.known(run_id)).status is RunStatus.RUNNING:
+            try:
+                async with lease(connection, _DYING):
+                    await ledger.close_dead()
+            except LeaseHeld:
+                return None
         await ledger.abandon(run_id, why)
         return await ledger.known(run_id)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,15 +13,21 @@ from asyncpg import Connection
 from maintenance.errors import LeaseHeld
 from maintenance.sql import statement
 
+_PAUSE = 0.5
+
 
 @asynccontextmanager
-async def lease(connection: Connection) -> AsyncIterator[None]:
-    """Hold the lease of this database; tried, not awaited.
+async def lease(connection: Connection, patience: float = 0.0) -> AsyncIterator[None]:
+    """Hold the lease of this database; tried, not awaited, but for `patience` seconds where its holder may be dying.
 
     Raises:
         LeaseHeld: another session has it; the message says which.
     """
-    if not await connection.fetchval(statement("lease", "take")):
+    until = time.monotonic() + patience
+    while not await connection.fetchval(statement("lease", "take")):
+        if time.monotonic() < until:
+            await asyncio.sleep(_PAUSE)
+            continue
         row = await connection.fetchrow(statement("lease", "holder"))
         holder = f"{row['application_name']!r}, process {row['pid']}" if row else "another"
         # The server tells when a session began to its own role, and to those that may read all statistics.

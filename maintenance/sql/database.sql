@@ -10,3 +10,7 @@ select pg_catalog.statement_timestamp();
 
 -- name: name_session
 select pg_catalog.set_config('application_name', $1, false);
+
+-- name: watch_client
+-- Else a backend whose client is gone goes on with its statement, holding the lease and its locks, until it has to answer.
+select pg_catalog.set_config('client_connection_check_interval', '2s', false);

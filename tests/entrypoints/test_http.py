@@ -39,7 +39,7 @@ async def app(shelf: Database) -> AsyncIterator[Gateway]:
 
 
 async def untouched(shelf: Database) -> bool:
-    schemas = await shelf.values("select from pg_namespace where nspname = 'maintenance'")
+    schemas = await shelf.values("select 1 from pg_namespace where nspname = 'maintenance'")
     return await shelf.values("select count(*) from log") == [100] and not schemas
 
 

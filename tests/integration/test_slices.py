@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from maintenance import engine
 from maintenance.engine import abandoned, continued, performed_once, queued
 from maintenance.errors import LeaseHeld, Paused, UsageError
 from maintenance.lease import lease
@@ -34,6 +35,12 @@ table = "other"
 column = "at"
 keep = "30 days"
 """
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No session dies here without a word, so nobody needs to wait for it."""
+    monkeypatch.setattr(engine, "_DYING", 0.2)
 
 
 @pytest.fixture
@@ -112,6 +119,17 @@ async def test_a_copy_that_comes_while_the_run_is_at_work_changes_nothing(logs: 
     async with application(logs) as holder, lease(holder):
         await logs.execute("update maintenance.run set status = 'running', slices = slices + 1")
         assert await on(logs, first) is None
+
+
+async def test_a_run_that_is_at_work_is_not_given_up(logs: Database) -> None:
+    first = await logs.run("retention", budget=0.3)
+    await logs.execute("update maintenance.run set status = 'running', slices = slices + 1")
+    async with application(logs) as holder, lease(holder):
+        assert await abandoned(first.id, first.slices, "late", logs.settings) is None
+    assert await logs.values("select status from maintenance.run") == ["running"]
+    failed = await abandoned(first.id, first.slices, "its worker died each time", logs.settings)
+    assert failed is not None
+    assert failed.status is RunStatus.FAILED
 
 
 async def test_a_lease_that_another_run_holds_is_worth_another_delivery(logs: Database) -> None:
@@ -195,7 +213,7 @@ async def test_a_request_that_cannot_be_done_is_not_queued(logs: Database) -> No
     for request in (Request(names=("retentoin",)), Request(names=("retention",), tables=("lgo",))):
         with pytest.raises(UsageError):
             await queued(request, logs.settings)
-    assert not await logs.values("select from pg_namespace where nspname = 'maintenance'")
+    assert not await logs.values("select 1 from pg_namespace where nspname = 'maintenance'")
 
 
 async def test_two_copies_of_a_request_are_one_run(logs: Database) -> None:
