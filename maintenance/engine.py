@@ -10,7 +10,8 @@ from asyncpg import Connection
 
 from maintenance import policy_file
 from maintenance.budget import Budget
-from maintenance.database import BOOKKEEPING, clock, connected, limit_statements
+from maintenance.catalog import database_bytes
+from maintenance.database import BOOKKEEPING, GLANCE, clock, connected, limit_statements
 from maintenance.errors import LeaseHeld
 from maintenance.execution import Execution
 from maintenance.lease import lease
@@ -22,7 +23,7 @@ from maintenance.policy import Policy
 from maintenance.settings import Settings
 from maintenance.tasks import DEFAULT_GROUP, only_changed, selected
 from maintenance.tasks.survey import Survey, Task
-from maintenance.witness import Witness
+from maintenance.witness import Witness, Witnesses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,17 +81,18 @@ async def performed(
         LedgerError: this role may not write the ledger; nothing was touched.
     """
     budget = budget or Budget(settings.budget)
+    witness = Witnesses([] if witness is None else [witness])
     tasks = selected(request.names)
     policy = policy_file.load(settings.policy)
     async with connected(settings, name="maintenance run") as connection:
         ledger = Ledger(connection)
         try:
             async with lease(connection):
-                return await _Conduct(connection, ledger, request, settings, policy, budget, witness or Witness()).run(
-                    tasks
-                )
+                return await _Conduct(connection, ledger, request, settings, policy, budget, witness).run(tasks)
         except LeaseHeld as error:
-            return await _skipped(ledger, request, str(error))
+            run = await _skipped(ledger, request, str(error))
+            witness.run_ended(run, None)
+            return run
 
 
 async def _skipped(ledger: Ledger, request: Request, why: str) -> Run:
@@ -129,6 +131,7 @@ class _Conduct:
         await self.ledger.close_dead()
         carried = await self.ledger.carried()
         run_id = await self.ledger.begin(self.request.name, self.request.scheduler, as_of)
+        self.witness.run_began(run_id, self.request.name, self.request.scheduler)
         execution = Execution(
             connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
             witness=self.witness, run_id=run_id,
@@ -137,7 +140,23 @@ class _Conduct:
         for task in late:
             verdicts += await self._do(execution, await self._late(task, survey, within), carried)
         await self.ledger.prune(self.settings.ledger_keep)
-        return await self.ledger.end(run_id, *_concluded(verdicts))
+        size = await self._database_bytes()
+        run = await self.ledger.end(run_id, *_concluded(verdicts))
+        self.witness.run_ended(run, size)
+        return run
+
+    async def _database_bytes(self) -> int | None:
+        """Size of the database, or None where it cannot be told at a glance."""
+        await limit_statements(self.connection, GLANCE, local=False)
+        try:
+            return await database_bytes(self.connection)
+        except asyncpg.PostgresError:
+            if self.connection.is_closed():
+                raise
+            return None
+        finally:
+            if not self.connection.is_closed():
+                await limit_statements(self.connection, BOOKKEEPING, local=False)
 
     async def _late(self, task: Task, survey: Survey, within: Scope | None) -> list[Step]:
         changed_at = await self.ledger.changed_at()

@@ -12,11 +12,13 @@ from typing import cast, get_args
 
 from maintenance.errors import SettingsError
 from maintenance.target import MAY_BE_PLAIN, Auth, Identity, SslMode, Target, is_flexible_server, is_local
+from maintenance.telemetry_settings import TelemetrySettings, telemetry
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 36_500 * 86_400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 PREFIX = "MAINTENANCE_"
+_NO_TELEMETRY = TelemetrySettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,7 @@ class Settings:
     connect_timeout: float = 15.0
     ledger_keep: float = 180 * 86400.0
     postgres_bin: Path | None = None
+    telemetry: TelemetrySettings = _NO_TELEMETRY
 
     def required_target(self) -> Target:
         """The database of this environment.
@@ -137,6 +140,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         connect_timeout=_duration(env, "MAINTENANCE_CONNECT_TIMEOUT"),
         ledger_keep=_duration(env, "MAINTENANCE_LEDGER_KEEP"),
         postgres_bin=Path(binaries) if binaries else None,
+        telemetry=telemetry(env),
     )
 
 
