@@ -102,7 +102,10 @@ async def _interruptible(request: Request, settings: Settings, witness: Witness)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, cut, number)
-    return await performed(request, settings, budget=budget, witness=witness)
+    from maintenance.telemetry import observed
+
+    async with observed(settings, request.name, witness) as watching:
+        return await performed(request, settings, budget=budget, witness=watching)
 
 
 def _history(options: argparse.Namespace) -> int:

@@ -147,3 +147,8 @@ async def total_bytes(connection: Connection, oid: int) -> int | None:
     """Size with indexes and TOAST, in bytes; None where the table is gone."""
     size: int | None = await connection.fetchval(statement("catalog", "total_bytes"), oid)
     return size
+
+
+async def database_bytes(connection: Connection) -> int:
+    """Size of this database, in bytes."""
+    return int(await connection.fetchval(statement("catalog", "database_bytes")))

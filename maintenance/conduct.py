@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import asyncpg
 from asyncpg import Connection
 
 from maintenance import switch
 from maintenance.budget import Budget
-from maintenance.database import BOOKKEEPING, clock, limit_statements
+from maintenance.catalog import database_bytes
+from maintenance.database import BOOKKEEPING, GLANCE, clock, limit_statements
 from maintenance.execution import Execution
 from maintenance.ledger import Carried, Ledger
 from maintenance.models import (
@@ -88,12 +90,14 @@ class Conduct:
             survey=Survey(
                 connection=self.connection, policy=self.policy, as_of=as_of, only_changed=only_changed(request.names)
             ),
-            tables=request.tables,
+            request=request,
         )
 
     async def _do(
         self, run_id: int, outlook: _Outlook, early: list[Step], earlier: tuple[StepResult, ...], began: float
     ) -> Run:
+        request = outlook.request
+        self.witness.run_began(run_id, request.name, request.scheduler)
         turns = _Turns(conduct=self, run_id=run_id, earlier={step.place: step for step in earlier})
         halt = await self._paused()
         if halt is None:
@@ -105,7 +109,23 @@ class Conduct:
             await turns.settle_vanished()
         await self.ledger.prune(self.settings.ledger_keep)
         steps = (await self.ledger.known(run_id)).steps
-        return await self.ledger.end(run_id, *_concluded(steps, halt), seconds=time.monotonic() - began)
+        size = await self._database_bytes()
+        run = await self.ledger.end(run_id, *_concluded(steps, halt), seconds=time.monotonic() - began)
+        self.witness.run_ended(run, size)
+        return run
+
+    async def _database_bytes(self) -> int | None:
+        """Size of the database, or None where it cannot be told at a glance."""
+        await limit_statements(self.connection, GLANCE, local=False)
+        try:
+            return await database_bytes(self.connection)
+        except asyncpg.PostgresError:
+            if self.connection.is_closed():
+                raise
+            return None
+        finally:
+            if not self.connection.is_closed():
+                await limit_statements(self.connection, BOOKKEEPING, local=False)
 
     async def _paused(self) -> Verdict | None:
         found = await switch.found(self.connection)
@@ -121,7 +141,7 @@ class _Outlook:
     conduct: Conduct
     tasks: tuple[Task, ...]
     survey: Survey
-    tables: tuple[str, ...]
+    request: Request
 
     @property
     def late(self) -> list[Task]:
@@ -138,7 +158,7 @@ class _Outlook:
 
     async def _plan(self, tasks: Iterable[Task], survey: Survey) -> list[Step]:
         connection = self.conduct.connection
-        within = await scope(connection, self.conduct.policy, self.tables, self.tasks)
+        within = await scope(connection, self.conduct.policy, self.request.tables, self.tasks)
         steps = await plan(tasks, survey, within, self.conduct.budget)
         await limit_statements(connection, BOOKKEEPING, local=False)
         return steps

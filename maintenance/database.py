@@ -22,6 +22,8 @@ from maintenance.tls import tls
 BOOKKEEPING = 30.0
 """Seconds that a statement may take which is not the work itself: what a run has done is written down even when its
 budget is used up."""
+GLANCE = 0.3
+"""Seconds that a look at something may take which the run can do without, such as a size."""
 _NEVER = 86_400.0
 """The driver's own limit on a connection attempt; ours moves, this one cannot."""
 OLDEST_MAJOR = 14

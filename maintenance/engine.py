@@ -22,7 +22,7 @@ from maintenance.planner import failure, guarded, plan, scope
 from maintenance.settings import Settings
 from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey
-from maintenance.witness import Witness
+from maintenance.witness import Witness, Witnesses
 
 _DYING = 6.0
 """Seconds within which the server notices that the client of a busy session is gone (database.sql, watch_client)."""
@@ -86,7 +86,11 @@ async def performed_once(
         except LeaseHeld as error:
             await conduct.ledger.install()
             run_id = await conduct.ledger.skip(request, str(error))
-            return None if run_id is None else await conduct.ledger.known(run_id)
+            if run_id is None:
+                return None
+            run = await conduct.ledger.known(run_id)
+            conduct.witness.run_ended(run, None)
+            return run
 
 
 async def queued(request: Request, settings: Settings) -> Run:
@@ -176,7 +180,7 @@ async def _conducting(settings: Settings, budget: Budget | None, witness: Witnes
     async with connected(settings, name="maintenance run") as connection:
         yield Conduct(
             connection=connection, ledger=Ledger(connection), settings=settings, policy=policy, budget=budget,
-            witness=witness or Witness(),
+            witness=Witnesses([] if witness is None else [witness]),
         )  # fmt: skip
 
 

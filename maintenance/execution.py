@@ -13,14 +13,14 @@ from asyncpg import exceptions as pg
 
 from maintenance.budget import Budget
 from maintenance.catalog import is_there, total_bytes
-from maintenance.database import BOOKKEEPING, limit_statements, name_session
+from maintenance.database import BOOKKEEPING, GLANCE, limit_statements, name_session
 from maintenance.errors import Blocked
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.pace import Pace
 from maintenance.planner import ALMOST_OVER, OUT_OF_BUDGET, failure
 from maintenance.settings import Settings
-from maintenance.witness import Witness
+from maintenance.witness import Outcome, Witness
 
 _YIELDS = (
     pg.LockNotAvailableError,
@@ -33,7 +33,6 @@ _YIELDS = (
 _ATTEMPTS = 3
 _PAUSE = 0.2
 _SHORTEST_TURN = 0.05
-_GLANCE = 0.3
 _SHARE = 0.4
 """Of the budget that is left, what a batch may take that could have been smaller."""
 _GONE = Verdict(
@@ -52,7 +51,9 @@ _PAUSED = Verdict(
 @dataclass(slots=True)
 class _Tally:
     rows: int = 0
+    updated: int = 0
     batches: int = 0
+    size: int | None = None
     note: str | None = None
 
 
@@ -75,7 +76,7 @@ class Execution:
         """
         began = time.monotonic()
         tally = _Tally()
-        size = None
+        size = lag = None
         if isinstance(step, Settled):
             verdict = step.verdict
         elif halt is not None:
@@ -85,13 +86,13 @@ class Execution:
         else:
             self.witness.began(step)
             verdict = await self._judged(step, step_id, cursor, tally)
-            if tally.batches:
-                await limit_statements(self.connection, _GLANCE, local=False)
-                size = await self._size(step)
+            await limit_statements(self.connection, GLANCE, local=False)
+            size = await self._size(step) if tally.batches else None
+            lag = await self._lag(step, verdict)
             await limit_statements(self.connection, BOOKKEEPING, local=False)
         seconds = time.monotonic() - began
         await self.ledger.end_step(step_id, verdict, note=tally.note, size=size, seconds=seconds)
-        self.witness.ended(step, verdict, tally.rows)
+        self.witness.ended(step, verdict, _outcome(tally, seconds, size, lag))
         return verdict
 
     async def _judged(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
@@ -117,7 +118,7 @@ class Execution:
     async def _begun(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
         await limit_statements(self.connection, self.budget.left, local=False)
         await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}")
-        size = await self._size(step)
+        size = tally.size = await self._size(step)
         if not await is_there(self.connection, step.oid, step.table):
             return _GONE
         if self.budget.left < _SHORTEST_TURN:
@@ -133,6 +134,17 @@ class Execution:
         """Bytes of the table, or None where the application's lock keeps even that from us."""
         try:
             return await total_bytes(self.connection, step.oid)
+        except asyncpg.PostgresError:
+            if self.connection.is_closed():
+                raise
+            return None
+
+    async def _lag(self, step: Step, verdict: Verdict) -> float | None:
+        """The step's lag, or None where it cannot be told at a glance."""
+        if verdict.status is StepStatus.ABSENT:
+            return None
+        try:
+            return await step.lag(self.connection, done=verdict.status is StepStatus.SUCCEEDED)
         except asyncpg.PostgresError:
             if self.connection.is_closed():
                 raise
@@ -154,13 +166,15 @@ class Execution:
                 if cut_off and step.divides(cursor) and self.budget.left > ALMOST_OVER / 2 and pace.cut(size):
                     continue
                 raise
+            seconds = time.monotonic() - began
             if batch.paced:
-                pace.took(size, time.monotonic() - began)
+                pace.took(size, seconds)
             cursor = batch.cursor
             tally.rows += batch.rows
+            tally.updated += batch.updated
             tally.batches += 1
             tally.note = batch.note or tally.note
-            self.witness.advanced(step, batch, tally.rows)
+            self.witness.advanced(step, batch, tally.rows, seconds)
             if batch.done:
                 return DONE
             if paused:
@@ -190,3 +204,10 @@ class Execution:
             batch = await step.batch(self.connection, cursor, size)
             return batch, await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
         raise AssertionError("unreachable: the block returns or raises")
+
+
+def _outcome(tally: _Tally, seconds: float, size: int | None, lag: float | None) -> Outcome:
+    return Outcome(
+        rows=tally.rows, updated=tally.updated, batches=tally.batches, seconds=seconds,
+        table_bytes=tally.size if size is None else size, lag=lag,
+    )  # fmt: skip

@@ -34,6 +34,7 @@ class Continue:
     """Do the slice of a run that comes after slice number `slice`; 0 is that of a run that nobody has begun."""
 
     run: int
+    name: str
     slice: int
     batches: int
     """What the run has committed so far: a slice that adds nothing to it is the last."""
@@ -60,7 +61,8 @@ def parse(text: str) -> Message:
             return Begin(name=_text(fields.pop("name")), key=_text(fields.pop("key")), **_target(fields))
         if not others and kind == "continue":
             run, slice_, batches = (_number(fields.pop(name)) for name in ("run", "slice", "batches"))
-            return Continue(run=run, slice=slice_, batches=batches, **_target(fields))
+            name = _text(fields.pop("name"))
+            return Continue(run=run, name=name, slice=slice_, batches=batches, **_target(fields))
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise UsageError(
             f"A message in the queue cannot be understood ({error}); it was not sent by this app."

@@ -154,6 +154,10 @@ class Step(ABC):
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """Do one unit of at most about `limit`; safe to repeat, and safe to lose with its transaction."""
 
+    async def lag(self, connection: Connection, *, done: bool) -> float | None:
+        """Seconds for which the oldest row that should be gone has been due, 0 if there is none; None if not known."""
+        return None
+
     def divides(self, cursor: Cursor | None) -> bool:
         """Whether a smaller limit would make the next batch shorter."""
         return self.transactional

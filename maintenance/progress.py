@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from maintenance.console import coloured, short
 from maintenance.models import Batch, Settled, Step, StepStatus, StopReason, Verdict
-from maintenance.witness import Witness
+from maintenance.witness import Outcome, Witness
 
 
 @contextmanager
@@ -34,18 +33,15 @@ class _Lines(Witness):
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._began = time.monotonic()
 
-    def began(self, step: Step) -> None:
-        self._began = time.monotonic()
-
-    def ended(self, step: Step, verdict: Verdict, rows: int) -> None:
+    def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
+        rows = outcome.rows
         if verdict.status is StepStatus.ABSENT or (
             step.transactional and not rows and verdict.stop_reason is StopReason.DONE
         ):
             return
         amount = f"{rows:>9,} rows" if step.transactional else f"{'':>14}"
-        seconds = "" if isinstance(step, Settled) else f"{time.monotonic() - self._began:6.2f} s"
+        seconds = "" if isinstance(step, Settled) else f"{outcome.seconds:6.2f} s"
         name = escape(f"  {step.task:<12} {short(str(step.table)):<20} {amount} {seconds:>8}")
         self._console.print(f"{name}  {coloured(verdict.stop_reason)}")
 
@@ -64,11 +60,10 @@ class _Bars(_Lines):
         self._progress.update(self._run, total=total)
 
     def began(self, step: Step) -> None:
-        super().began(step)
         name = escape(f"{step.task} {short(str(step.table))}")
         self._progress.reset(self._step, total=None, description=name, visible=True, detail="")
 
-    def advanced(self, step: Step, batch: Batch, rows: int) -> None:
+    def advanced(self, step: Step, batch: Batch, rows: int, seconds: float) -> None:
         share = batch.progress
         if share is None and step.rows:
             share = min(rows / step.rows, 0.99)
@@ -78,8 +73,8 @@ class _Bars(_Lines):
         else:
             self._progress.update(self._step, total=1.0, completed=share, detail=detail)
 
-    def ended(self, step: Step, verdict: Verdict, rows: int) -> None:
-        super().ended(step, verdict, rows)
+    def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
+        super().ended(step, verdict, outcome)
         self._progress.update(self._step, visible=False)
         done = self._progress.tasks[self._run].completed + 1
         self._progress.update(

@@ -12,12 +12,14 @@ from pathlib import Path
 from maintenance.errors import SettingsError
 from maintenance.host import host_budget
 from maintenance.target import Target, target_of
+from maintenance.telemetry_settings import TelemetrySettings, telemetry
 from maintenance.variables import PREFIX, SETTINGS
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 36_500 * 86_400.0
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_NO_TELEMETRY = TelemetrySettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,7 @@ class Settings:
     """False where App Service says that it authenticates nobody.
     https://learn.microsoft.com/azure/app-service/reference-app-settings#authentication--authorization"""
     postgres_bin: Path | None = None
+    telemetry: TelemetrySettings = _NO_TELEMETRY
 
     def required_target(self) -> Target:
         """The database of this environment.
@@ -87,6 +90,7 @@ def load(
         principals=_principals(env),
         vouched=env.get("WEBSITE_AUTH_ENABLED", "").lower() != "false",
         postgres_bin=Path(binaries) if binaries else None,
+        telemetry=telemetry(env),
     )
 
 

@@ -13,10 +13,11 @@ from maintenance.errors import MaintenanceError, RunFailed, UsageError
 from maintenance.messages import Begin, Continue, parse
 from maintenance.models import Request, Run, RunStatus
 from maintenance.settings import Settings
+from maintenance.telemetry import observed
+from maintenance.witness import Event
 
 SCHEDULER = "functions"
 _LOG = logging.getLogger("maintenance")
-_LEVELS = {RunStatus.SUCCEEDED: logging.INFO, RunStatus.FAILED: logging.ERROR}
 
 
 async def tick(name: str, *, late: bool = False) -> list[str]:
@@ -27,10 +28,10 @@ async def tick(name: str, *, late: bool = False) -> list[str]:
         MaintenanceError: the run could not begin.
     """
     if late:
-        _LOG.warning("%s was triggered late", name, extra={"event": "trigger_late", "run_name": name})
+        _LOG.warning("%s was triggered late", name, extra={"event": Event.TRIGGER_LATE, "run_name": name})
     settings = environment.load()
     if settings.targets is None:
-        return _after(await performed(_request(name), settings), settings)
+        return _after(await _first(name, settings), settings)
     fleet = targets.each(settings)
     if settings.queue:
         return [Begin(name=name, target=target, key=uuid.uuid4().hex).text() for target in fleet if target]
@@ -51,13 +52,14 @@ async def received(text: str) -> list[str]:
     """
     message = parse(text)
     settings = targets.one(environment.load(), message.target)
-    if isinstance(message, Begin):
-        run = await performed_once(_request(message.name, message.key), settings)
-    else:
-        run = await continued(message.run, message.slice, settings)
+    async with observed(settings, message.name, logged=True) as witness:
+        if isinstance(message, Begin):
+            run = await performed_once(_request(message.name, message.key), settings, witness=witness)
+        else:
+            run = await continued(message.run, message.slice, settings, witness=witness)
     before = message.batches if isinstance(message, Continue) else 0
     if run is None:
-        _LOG.info("a message came twice or too late: %s", text, extra={"event": "message_stale"})
+        _LOG.info("a message came twice or too late: %s", text, extra={"event": Event.MESSAGE_STALE})
         return []
     return _after(run, settings, before)
 
@@ -68,12 +70,12 @@ async def given_up(text: str) -> None:
     Raises:
         MaintenanceError: its ledger cannot be reached.
     """
-    _LOG.error("a message was given up: %s", text, extra={"event": "message_given_up"})
+    _LOG.error("a message was given up: %s", text, extra={"event": Event.MESSAGE_GIVEN_UP})
     try:
         message = parse(text)
         settings = targets.one(environment.load(), message.target)
     except UsageError as error:
-        _LOG.error("no run can be found for it: %s", error, extra={"event": "message_unknown"})
+        _LOG.error("no run can be found for it: %s", error, extra={"event": Event.MESSAGE_UNKNOWN})
         return
     why = "its message was delivered several times and failed each time; the app's log has the errors"
     if isinstance(message, Begin):
@@ -81,7 +83,13 @@ async def given_up(text: str) -> None:
     else:
         run = await abandoned(message.run, message.slice, why, settings)
     if run is not None:
-        _log(run, settings)
+        fields = {"event": Event.RUN_ENDED, "run_id": run.id, "run_name": run.name, "status": run.status}
+        _LOG.error("Run %d %s %s: %s", run.id, run.name, run.status, run.error, extra=fields)
+
+
+async def _first(name: str, settings: Settings) -> Run:
+    async with observed(settings, name, logged=True) as witness:
+        return await performed(_request(name), settings, witness=witness)
 
 
 def _request(name: str, key: str | None = None) -> Request:
@@ -91,10 +99,10 @@ def _request(name: str, key: str | None = None) -> Request:
 async def _alone(name: str, settings: Settings) -> str | None:
     """A run that must not stop the others; returns what went wrong."""
     try:
-        _after(await performed(_request(name), settings), settings)
+        _after(await _first(name, settings), settings)
     except MaintenanceError as error:
         target = settings.required_target().name
-        _LOG.error("target %s: %s", target, error, extra={"event": "target_failed", "target": target})
+        _LOG.error("target %s: %s", target, error, extra={"event": Event.TARGET_FAILED, "target": target})
         return f"target {target}: {error}"
     return None
 
@@ -104,10 +112,9 @@ def _after(run: Run, settings: Settings, before: int = 0) -> list[str]:
 
     `before` is how many batches the run had when the slice began.
     """
-    _log(run, settings)
     if _goes_on(run, settings, before):
         target = settings.required_target().name
-        return [Continue(run=run.id, slice=run.slices, batches=run.batches, target=target).text()]
+        return [Continue(run=run.id, name=run.name, slice=run.slices, batches=run.batches, target=target).text()]
     if run.status is RunStatus.FAILED:
         raise RunFailed(f"Run {run.id} {run.name} failed: {run.error}")
     return []
@@ -120,15 +127,5 @@ def _goes_on(run: Run, settings: Settings, before: int) -> bool:
         return True
     why = "got no batch done in its last slice" if run.batches == before else f"has used up its {run.slices} slices"
     text = "Run %d %s %s; the rest waits for the next tick"
-    _LOG.warning(text, run.id, run.name, why, extra={"event": "slices_used_up", "run_id": run.id})
+    _LOG.warning(text, run.id, run.name, why, extra={"event": Event.SLICES_USED_UP, "run_id": run.id})
     return False
-
-
-def _log(run: Run, settings: Settings) -> None:
-    fields = {
-        "event": "run_ended", "run_id": run.id, "run_name": run.name, "status": run.status, "rows": run.rows,
-        "slice": run.slices, "target": settings.required_target().name,
-    }  # fmt: skip
-    text = "Run %d %s %s: %d rows deleted. %s"
-    level = _LEVELS.get(run.status, logging.WARNING)
-    _LOG.log(level, text, run.id, run.name, run.status, run.rows, run.error or "", extra=fields)

@@ -2,13 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
-from maintenance.models import Batch, Step, Verdict
+from maintenance.models import Batch, Run, Step, Verdict
+
+_LOG = logging.getLogger("maintenance")
+
+
+class Event(StrEnum):
+    """Names of the log records (their field `event`), for queries and alerts: they stay as they are."""
+
+    TRIGGER_LATE = "trigger_late"
+    RUN_BEGAN = "run_began"
+    STEP_ENDED = "step_ended"
+    RUN_ENDED = "run_ended"
+    RUN_FAILED = "run_failed"
+    TARGET_FAILED = "target_failed"
+    SLICES_USED_UP = "slices_used_up"
+    MESSAGE_STALE = "message_stale"
+    MESSAGE_GIVEN_UP = "message_given_up"
+    MESSAGE_UNKNOWN = "message_unknown"
+    HTTP_REFUSED = "http_refused"
+    HTTP_FAILED = "http_failed"
+    WITNESS_FAILED = "witness_failed"
+    TELEMETRY_FAILED = "telemetry_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a step came to in this run, in figures."""
+
+    rows: int = 0
+    """Rows deleted."""
+    updated: int = 0
+    """Rows rewritten."""
+    batches: int = 0
+    seconds: float = 0.0
+    table_bytes: int | None = None
+    """Size of the table with its indexes, after the step; None where nobody could look."""
+    lag: float | None = None
+    """Seconds for which the oldest row that should be gone has been due; None where that is not known."""
 
 
 class Witness:
     """Sees nothing; subclasses override what they care about."""
+
+    def run_began(self, run_id: int, name: str, scheduler: str) -> None:
+        """A run is written down and about to do its steps."""
 
     def planned(self, steps: Sequence[Step]) -> None:
         """Steps are about to be done, in this order."""
@@ -16,8 +59,57 @@ class Witness:
     def began(self, step: Step) -> None:
         """A step begins."""
 
-    def advanced(self, step: Step, batch: Batch, rows: int) -> None:
-        """A batch is committed; `rows` are those of the step so far in this run."""
+    def advanced(self, step: Step, batch: Batch, rows: int, seconds: float) -> None:
+        """A batch is committed and took `seconds`; `rows` are those deleted by the step so far in this run."""
 
-    def ended(self, step: Step, verdict: Verdict, rows: int) -> None:
-        """A step is over."""
+    def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
+        """A step is over, also one that never began."""
+
+    def run_ended(self, run: Run, database_bytes: int | None) -> None:
+        """A run is over as the ledger has it, also one that was skipped; `database_bytes` is None where not known."""
+
+
+class Witnesses(Witness):
+    """Passes on to several. One that raises is logged once and harms neither the run nor the others."""
+
+    def __init__(self, witnesses: Iterable[Witness]) -> None:
+        self._witnesses = tuple(witnesses)
+        self._failed: set[int] = set()
+
+    def run_began(self, run_id: int, name: str, scheduler: str) -> None:
+        """To each."""
+        self._tell(lambda witness: witness.run_began(run_id, name, scheduler))
+
+    def planned(self, steps: Sequence[Step]) -> None:
+        """To each."""
+        self._tell(lambda witness: witness.planned(steps))
+
+    def began(self, step: Step) -> None:
+        """To each."""
+        self._tell(lambda witness: witness.began(step))
+
+    def advanced(self, step: Step, batch: Batch, rows: int, seconds: float) -> None:
+        """To each."""
+        self._tell(lambda witness: witness.advanced(step, batch, rows, seconds))
+
+    def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
+        """To each."""
+        self._tell(lambda witness: witness.ended(step, verdict, outcome))
+
+    def run_ended(self, run: Run, database_bytes: int | None) -> None:
+        """To each."""
+        self._tell(lambda witness: witness.run_ended(run, database_bytes))
+
+    def _tell(self, call: Callable[[Witness], None]) -> None:
+        for index, witness in enumerate(self._witnesses):
+            try:
+                call(witness)
+            except Exception as error:
+                if index not in self._failed:
+                    self._failed.add(index)
+                    _LOG.warning(
+                        "What watches the run is in trouble, the run goes on without it: %s: %r",
+                        type(witness).__name__,
+                        error,
+                        extra={"event": Event.WITNESS_FAILED, "witness": type(witness).__name__},
+                    )

@@ -23,6 +23,7 @@ from maintenance.ledger import Ledger
 from maintenance.messages import Continue
 from maintenance.models import Request, RunStatus
 from maintenance.settings import Settings
+from maintenance.witness import Event
 
 SCHEDULER = "http"
 RETRY_AFTER = {"Retry-After": "10"}
@@ -53,7 +54,7 @@ async def answer(verb: str, call: Call) -> Answer:
     except MaintenanceError as error:
         problem = problem_of(error)
         _LOG.warning(
-            "HTTP %s: %s", verb, error, extra={"event": "http_refused", "verb": verb, "status": problem.status}
+            "HTTP %s: %s", verb, error, extra={"event": Event.HTTP_REFUSED, "verb": verb, "status": problem.status}
         )
         return Answer.refusing(problem)
     except TimeoutError:
@@ -61,7 +62,7 @@ async def answer(verb: str, call: Call) -> Answer:
             Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"The database did not answer within {_PATIENCE:g} s; try later.")
         )
     except Exception:
-        _LOG.exception("HTTP %s failed", verb, extra={"event": "http_failed", "verb": verb})
+        _LOG.exception("HTTP %s failed", verb, extra={"event": Event.HTTP_FAILED, "verb": verb})
         return Answer.refusing(
             Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "This should not happen; the app's log has the error.")
         )
@@ -93,7 +94,7 @@ async def _start(asked: _Asked) -> Answer:
         document=run_document(run),
         status=HTTPStatus.ACCEPTED,
         headers={"Location": asked.call.below(f"{run.id}{query}"), **RETRY_AFTER},
-        messages=(Continue(run=run.id, slice=0, batches=0, target=body.target).text(),),
+        messages=(Continue(run=run.id, name=run.name, slice=0, batches=0, target=body.target).text(),),
     )
 
 

@@ -97,5 +97,8 @@ select exists (
     where c.oid = $1 and n.nspname = $2 and c.relname = $3
 );
 
+-- name: database_bytes
+select pg_catalog.pg_database_size(pg_catalog.current_database());
+
 -- name: total_bytes
 select pg_catalog.pg_total_relation_size($1::oid);

@@ -46,6 +46,14 @@ select count(*) from only {table} as {alias} where {column} operator(pg_catalog.
 -- name: find
 select from only {table} as {alias} where {column} operator(pg_catalog.<) $1::{type} and {where};
 
+-- name: overdue
+-- By the clock of the run's cutoff. One look into an index where there is one. An infinite moment has no age.
+select pg_catalog.date_part('epoch', $1::{type}::timestamp operator(pg_catalog.-) {column}::timestamp)
+from only {table} as {alias}
+where {column} operator(pg_catalog.<) $1::{type} and pg_catalog.isfinite({column}) and {where}
+order by {column}
+limit 1;
+
 -- name: something_stays
 -- The first question is one look into an index where there is one; the second stops at the first row that stays.
 select exists (select from {only} {table} as {alias} where {column} operator(pg_catalog.>=) $1::{type})

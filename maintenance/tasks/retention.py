@@ -61,6 +61,13 @@ class RetentionStep(Step):
             return None
         return self.empties
 
+    async def lag(self, connection: Connection, *, done: bool) -> float | None:
+        """How long the policy has wanted the oldest row gone; 0 after a pass that left none."""
+        if done:
+            return 0.0
+        overdue: float | None = await connection.fetchval(self.expired.sql("overdue"), self.expired.bound)
+        return 0.0 if overdue is None else overdue
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeapRetention(RetentionStep):

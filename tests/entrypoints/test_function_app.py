@@ -111,13 +111,20 @@ async def test_a_timer_that_is_late_says_so(shelf: Database, caplog: pytest.LogC
     caplog.set_level(logging.INFO, "maintenance")
     await timer("daily_cleanup", past_due=True)
     events = [(record.levelname, getattr(record, "event", None)) for record in caplog.records]
-    assert events == [("WARNING", "trigger_late"), ("INFO", "run_ended")]
+    began, *steps, ended = events[1:]
+    assert (events[0], began, ended) == (("WARNING", "trigger_late"), ("INFO", "run_began"), ("INFO", "run_ended"))
+    assert set(steps) == {("INFO", "step_ended")}
 
 
 def test_the_host_gives_a_run_ten_minutes_and_loads_the_extension_bundle() -> None:
     assert (HOST["version"], HOST["functionTimeout"]) == ("2.0", "00:10:00")
     assert HOST["extensionBundle"]["id"] == "Microsoft.Azure.Functions.ExtensionBundle"
     assert re.fullmatch(r"\[4\.[\d*.]*, ?5\.0\.0\)", HOST["extensionBundle"]["version"])
+
+
+def test_the_host_speaks_opentelemetry_and_has_no_settings_of_the_other_way() -> None:
+    assert HOST["telemetryMode"] == "OpenTelemetry"
+    assert "applicationInsights" not in HOST.get("logging", {})
 
 
 def test_the_budget_ends_before_the_host_does() -> None:

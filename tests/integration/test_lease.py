@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from maintenance.demo.server import Server
-from maintenance.engine import performed
 from maintenance.lease import lease
-from maintenance.models import Request, RunStatus, Step, StepStatus, StopReason
-from maintenance.witness import Witness
+from maintenance.models import RunStatus, StepStatus, StopReason
+from maintenance.pace import Pace
 from tests.databases import Database, fresh
 
 _POLICY = '[[retention]]\ntable = "events"\ncolumn = "at"\nkeep = "30 days"\n'
@@ -103,16 +102,15 @@ async def test_the_lease_is_free_after_a_failure(events: Database) -> None:
     assert await _free(events)
 
 
-class _Broken(Witness):
-    """A witness that breaks, as any code of ours may."""
-
-    def began(self, step: Step) -> None:
-        raise RuntimeError("the witness broke")
+def _broken(*_: object) -> None:
+    raise RuntimeError("the pace broke")
 
 
 async def test_the_lease_is_free_after_an_exception_and_the_next_run_closes_what_broke(events: Database) -> None:
-    with pytest.raises(RuntimeError, match="the witness broke"):
-        await performed(Request(names=("retention",)), events.settings, witness=_Broken())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pace, "size_within", _broken)  # as any code of ours may break
+        with pytest.raises(RuntimeError, match="the pace broke"):
+            await events.run("retention")
     assert await _free(events)
     assert (await events.run("retention")).rows == 50
     assert await events.values("select status from maintenance.run order by id") == ["interrupted", "succeeded"]

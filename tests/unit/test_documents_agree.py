@@ -13,7 +13,10 @@ import maintenance
 from maintenance import policy_file, settings
 from maintenance.__main__ import main
 from maintenance.policy import Duplicates, Orphans, Policy, Reference, Retention, Section, Unreferenced, Vacuum
+from maintenance.telemetry.instruments import METRICS
+from maintenance.telemetry_settings import TELEMETRY
 from maintenance.variables import AZURE, LIBPQ, PREFIX, SETTINGS
+from maintenance.witness import Event
 from tests.databases import ROOT
 
 SECTIONS: dict[str, type[Section]] = {
@@ -52,6 +55,21 @@ def test_the_settings_document_has_exactly_the_variables_of_libpq_that_we_name()
 
 def test_the_settings_document_has_exactly_the_variables_of_azure_that_we_name() -> None:
     assert [row[0] for row in rows(chapters("docs/settings.md")["Entra ID"])] == [f"`{name}`" for name in AZURE]
+
+
+def test_the_settings_document_has_exactly_the_variables_of_telemetry_that_we_read() -> None:
+    assert [row[0] for row in rows(chapters("docs/settings.md")["Telemetry"])] == [f"`{name}`" for name in TELEMETRY]
+
+
+def test_the_telemetry_document_has_exactly_our_metrics() -> None:
+    assert rows(chapters("docs/telemetry.md")["Metrics"]) == [
+        [f"`{m.name}`", m.kind, f"`{m.unit}`", ", ".join(f"`{key}`" for key in m.attributes) or "none", m.meaning]
+        for m in METRICS
+    ]
+
+
+def test_the_telemetry_document_has_exactly_our_events() -> None:
+    assert [row[0] for row in rows(chapters("docs/telemetry.md")["Log records"])] == [f"`{name}`" for name in Event]
 
 
 def test_the_settings_document_has_the_schedules_of_the_example() -> None:

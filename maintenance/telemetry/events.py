@@ -1,0 +1,77 @@
+"""Log records of a run: a sentence for people, and an event name with typed fields for queries."""
+
+from __future__ import annotations
+
+import logging
+
+from maintenance.models import Run, RunStatus, Step, StepStatus, Verdict
+from maintenance.witness import Event, Outcome, Witness
+
+_LOG = logging.getLogger("maintenance")
+_STEP_LEVELS = {
+    StepStatus.FAILED: logging.ERROR,
+    StepStatus.BLOCKED: logging.ERROR,
+    StepStatus.INTERRUPTED: logging.WARNING,
+}
+_RUN_LEVELS = {RunStatus.SUCCEEDED: logging.INFO, RunStatus.FAILED: logging.ERROR}
+
+
+class Events(Witness):
+    """Writes them to the logger `maintenance`."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._run_id: int | None = None
+
+    def run_began(self, run_id: int, name: str, scheduler: str) -> None:
+        """The run has an id from now on."""
+        self._run_id = run_id
+        self._log(logging.INFO, Event.RUN_BEGAN, f"Run {run_id} {name} began", scheduler=scheduler)
+
+    def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
+        """One record a step."""
+        self._log(
+            _STEP_LEVELS.get(verdict.status, logging.INFO),
+            Event.STEP_ENDED,
+            f"{step.task} {step.table} {verdict.status}: {outcome.rows} rows deleted. {verdict.message or ''}".rstrip(),
+            task=step.task,
+            table=str(step.table),
+            strategy=step.strategy,
+            status=str(verdict.status),
+            stop_reason=str(verdict.stop_reason),
+            rows=outcome.rows,
+            updated=outcome.updated,
+            batches=outcome.batches,
+            seconds=outcome.seconds,
+            table_bytes=outcome.table_bytes,
+            lag=outcome.lag,
+            sqlstate=verdict.sqlstate,
+        )
+
+    def run_ended(self, run: Run, database_bytes: int | None) -> None:
+        """The last record of a run."""
+        self._run_id = run.id
+        self._log(
+            _RUN_LEVELS.get(run.status, logging.WARNING),
+            Event.RUN_ENDED,
+            f"Run {run.id} {run.name} {run.status}: {run.rows} rows deleted. {run.error or ''}".rstrip(),
+            scheduler=run.scheduler,
+            status=str(run.status),
+            stop_reason=str(run.stop_reason) if run.stop_reason else None,
+            rows=run.rows,
+            database_bytes=database_bytes,
+        )
+
+    def run_failed(self, error: BaseException) -> None:
+        """The run could not begin, or broke off without an end in the ledger."""
+        sentence = f"Run {self._run_id or '(not begun)'} {self._name} broke off: {str(error) or type(error).__name__}"
+        self._log(logging.ERROR, Event.RUN_FAILED, sentence, error_type=type(error).__name__)
+
+    async def close(self) -> None:
+        """The block of the run is left."""
+
+    def _log(self, level: int, event: Event, sentence: str, **fields: str | float | None) -> None:
+        known = {key: value for key, value in fields.items() if value is not None}
+        if self._run_id is not None:
+            known["run_id"] = self._run_id
+        _LOG.log(level, "%s", sentence, extra={"event": str(event), "run_name": self._name, **known})
