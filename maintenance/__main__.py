@@ -28,7 +28,8 @@ from maintenance.documents import (
 from maintenance.engine import performed, planned
 from maintenance.errors import ConnectionLost, MaintenanceError, StatementRefused, UsageError
 from maintenance.ledger import Ledger
-from maintenance.models import Request, Run, RunStatus, Settled, StepStatus
+from maintenance.models import RunStatus, Settled, StepStatus
+from maintenance.runs import Request, Run
 from maintenance.settings import Settings
 from maintenance.witness import Witness
 

@@ -16,20 +16,10 @@ from maintenance.catalog import database_bytes
 from maintenance.database import BOOKKEEPING, GLANCE, clock, limit_statements
 from maintenance.execution import Execution
 from maintenance.ledger import Carried, Ledger
-from maintenance.models import (
-    Cursor,
-    Request,
-    Run,
-    RunStatus,
-    Settled,
-    Step,
-    StepResult,
-    StepStatus,
-    StopReason,
-    Verdict,
-)  # fmt: skip
+from maintenance.models import Cursor, RunStatus, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.planner import plan, scope
 from maintenance.policy import Policy
+from maintenance.runs import Request, Run, StepResult
 from maintenance.settings import Settings
 from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey, Task

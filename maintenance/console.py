@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from maintenance.models import Plan, Run, RunStatus, Settled, Step, StepResult, StepStatus, StopReason
+from maintenance.models import RunStatus, Settled, Step, StepStatus, StopReason
+from maintenance.runs import Plan, Run, StepResult
 
 PLAIN_WIDTH = 100
 _MOST_ERRORS = 8

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from maintenance.grants import Grants
-from maintenance.models import Plan, Run, Settled, Step, StepResult
+from maintenance.models import Settled, Step
+from maintenance.runs import Plan, Run, StepResult
 
 Document = dict[str, Any]
 

@@ -16,9 +16,10 @@ from maintenance.database import clock, connected
 from maintenance.errors import LeaseHeld, Paused
 from maintenance.lease import lease
 from maintenance.ledger import Ledger
-from maintenance.models import Plan, Request, Run, RunStatus, Settled, Step
+from maintenance.models import RunStatus, Settled, Step
 from maintenance.names import Table
 from maintenance.planner import failure, guarded, plan, scope
+from maintenance.runs import Plan, Request, Run
 from maintenance.settings import Settings
 from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey

@@ -11,7 +11,8 @@ from asyncpg import exceptions as pg
 
 from maintenance.database import fetch_one
 from maintenance.errors import LedgerError
-from maintenance.models import Batch, Cursor, Request, Run, RunStatus, Step, StepResult, StepStatus, StopReason, Verdict
+from maintenance.models import Batch, Cursor, RunStatus, Step, StepStatus, StopReason, Verdict
+from maintenance.runs import Request, Run, StepResult
 from maintenance.sql import script, statement
 
 

@@ -11,7 +11,8 @@ from maintenance import targets
 from maintenance.engine import abandoned, continued, never_begun, performed, performed_once
 from maintenance.errors import MaintenanceError, RunFailed, UsageError
 from maintenance.messages import Begin, Continue, parse
-from maintenance.models import Request, Run, RunStatus
+from maintenance.models import RunStatus
+from maintenance.runs import Request, Run
 from maintenance.settings import Settings
 from maintenance.telemetry import observed
 from maintenance.witness import Event

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from maintenance.models import Batch, Run, Step, Verdict
+from maintenance.models import Batch, Step, Verdict
+from maintenance.runs import Run
 
 _LOG = logging.getLogger("maintenance")
 

@@ -19,7 +19,8 @@ from asyncpg import Connection
 
 from maintenance.demo.server import Server
 from maintenance.engine import performed, planned
-from maintenance.models import Plan, Request, Run, Step, StepResult
+from maintenance.models import Step
+from maintenance.runs import Plan, Request, Run, StepResult
 from maintenance.settings import Settings
 from maintenance.target import Target
 

@@ -17,8 +17,9 @@ from maintenance.demo.server import Server, embedded_server
 from maintenance.documents import Document, plan_document, run_document
 from maintenance.engine import performed, planned
 from maintenance.errors import DemoError
-from maintenance.models import Plan, Request, Run, RunStatus
+from maintenance.models import RunStatus
 from maintenance.progress import watching
+from maintenance.runs import Plan, Request, Run
 from maintenance.settings import Settings
 from maintenance.target import Target
 from maintenance.witness import Witness

@@ -8,7 +8,7 @@ from maintenance import switch
 from maintenance.database import connected
 from maintenance.errors import MaintenanceError
 from maintenance.ledger import Ledger
-from maintenance.models import Run
+from maintenance.runs import Run
 from maintenance.settings import Settings
 
 _PATIENCE = 20.0

@@ -21,7 +21,8 @@ from maintenance.http.principals import admitted
 from maintenance.http.problems import Problem, problem_of
 from maintenance.ledger import Ledger
 from maintenance.messages import Continue
-from maintenance.models import Request, RunStatus
+from maintenance.models import RunStatus
+from maintenance.runs import Request
 from maintenance.settings import Settings
 from maintenance.witness import Event
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 from maintenance.errors import UsageError
-from maintenance.models import DEFAULT_GROUP
+from maintenance.runs import DEFAULT_GROUP
 from maintenance.tasks import duplicates, orphans, retention, statistics, unreferenced, vacuum
 from maintenance.tasks.survey import Task
 

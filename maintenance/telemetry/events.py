@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from maintenance.models import Run, RunStatus, Step, StepStatus, Verdict
+from maintenance.models import RunStatus, Step, StepStatus, Verdict
+from maintenance.runs import Run
 from maintenance.witness import Event, Outcome, Witness
 
 _LOG = logging.getLogger("maintenance")

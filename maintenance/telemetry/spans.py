@@ -9,7 +9,8 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_co
 
 from maintenance import __version__
 from maintenance.errors import UsageError
-from maintenance.models import Batch, Run, RunStatus, Step, StepStatus, Verdict
+from maintenance.models import Batch, RunStatus, Step, StepStatus, Verdict
+from maintenance.runs import Run
 from maintenance.settings import Settings
 from maintenance.target import Target
 from maintenance.telemetry import instruments as metrics

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from maintenance.models import Run, RunStatus, StepStatus, StopReason
+from maintenance.models import RunStatus, StepStatus, StopReason
+from maintenance.runs import Run
 from tests.databases import Database, step
 
 _BUDGET = 0.5
@@ -167,7 +168,7 @@ async def test_the_command_line_ends_with_3_when_work_is_left(database: Database
     await _filled(database, "events")
     database.write_policy(_retention("events"))
     environment = {"MAINTENANCE_BATCH_TARGET": "1ms"}
-    run = await database.cli_json("run", "retention", "--budget", "300ms", exit_code=3, **environment)
+    run = await database.cli_json("run", "retention", "--budget", "600ms", exit_code=3, **environment)
     assert (run["status"], run["stop_reason"]) == ("interrupted", "budget")
     assert 0 < run["rows"] < 15_000
     assert (await database.cli_json("run", "retention"))["rows"] == 15_000 - run["rows"]

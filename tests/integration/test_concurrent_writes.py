@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from maintenance.models import Run, RunStatus
+from maintenance.models import RunStatus
+from maintenance.runs import Run
 from tests.databases import Database
 from tests.sessions import application, waiting
 

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from maintenance.ledger import Ledger
-from maintenance.models import Run, RunStatus, StepStatus, StopReason
+from maintenance.models import RunStatus, StepStatus, StopReason
+from maintenance.runs import Run
 from tests.databases import Database, step
 from tests.sessions import LEDGER_GRANTS, application, counted, locked, role, waiting
 

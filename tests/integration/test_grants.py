@@ -15,7 +15,8 @@ from maintenance import policy_file
 from maintenance.demo.server import Server
 from maintenance.errors import DatabaseError, LedgerError
 from maintenance.grants import Grants
-from maintenance.models import Run, RunStatus
+from maintenance.models import RunStatus
+from maintenance.runs import Run
 from maintenance.target import Target
 from tests.databases import Database, fresh
 from tests.odd_schema import CLEANUP, NAME, ROWS, RULED, TASKS, asked, least, maintains, make, member

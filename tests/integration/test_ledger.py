@@ -10,7 +10,8 @@ from maintenance.budget import Budget
 from maintenance.database import connected
 from maintenance.engine import performed
 from maintenance.ledger import Ledger
-from maintenance.models import Request, RunStatus, StepStatus, StopReason
+from maintenance.models import RunStatus, StepStatus, StopReason
+from maintenance.runs import Request
 from tests.databases import Database, step
 from tests.sessions import application, locked, waiting
 

@@ -11,7 +11,8 @@ from maintenance import engine
 from maintenance.engine import abandoned, continued, performed_once, queued
 from maintenance.errors import LeaseHeld, Paused, UsageError
 from maintenance.lease import lease
-from maintenance.models import Request, Run, RunStatus, StopReason
+from maintenance.models import RunStatus, StopReason
+from maintenance.runs import Request, Run
 from tests.databases import Database, step
 from tests.sessions import application
 

@@ -1,0 +1,111 @@
+"""Runs: what is asked for, what it would do, and what the ledger has of it in the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from maintenance.models import RunStatus, Step, StepStatus, StopReason
+
+DEFAULT_GROUP = "daily-cleanup"
+"""What is done where nobody names a task or a group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What somebody asks for: tasks or groups, perhaps only some tables, and who asks."""
+
+    names: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    scheduler: str = "cli"
+    requested_by: str | None = None
+    """Who asked, as far as somebody vouches for it."""
+    key: str | None = None
+    """The same for all copies of one message, so that only one of them is taken up."""
+    budget: float | None = None
+    """Seconds that all slices of the run may take together; None where only their number is bounded."""
+
+    @property
+    def name(self) -> str:
+        """The run's name in the ledger."""
+        return " ".join(self.names) or DEFAULT_GROUP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """A step as the ledger has it in the end."""
+
+    id: int
+    task: str
+    table: str
+    strategy: str
+    status: StepStatus
+    stop_reason: StopReason | None
+    rows: int
+    updated: int
+    batches: int
+    seconds: float
+    bytes_before: int | None
+    bytes_after: int | None
+    summary: str
+    note: str | None
+    error: str | None
+    sqlstate: str | None
+    rule: str
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What finds the same step in another slice or run."""
+        return self.task, self.table, self.rule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as the ledger has it."""
+
+    id: int
+    name: str
+    status: RunStatus
+    stop_reason: StopReason | None
+    scheduler: str
+    as_of: datetime
+    started_at: datetime
+    ended_at: datetime | None
+    rows: int
+    error: str | None
+    tables: tuple[str, ...] = ()
+    requested_by: str | None = None
+    slices: int = 1
+    """Turns that it had; a run longer than one budget goes on in another."""
+    budget: float | None = None
+    spent: float = 0.0
+    """Seconds of its slices that have ended."""
+    steps: tuple[StepResult, ...] = ()
+
+    @property
+    def request(self) -> Request:
+        """What was asked for."""
+        return Request(
+            names=tuple(self.name.split()), tables=self.tables, scheduler=self.scheduler,
+            requested_by=self.requested_by, budget=self.budget,
+        )  # fmt: skip
+
+    @property
+    def batches(self) -> int:
+        """Batches of all its steps."""
+        return sum(step.batches for step in self.steps)
+
+    @property
+    def left_over(self) -> bool:
+        """Whether a step waits only for more time."""
+        return any(
+            step.status is StepStatus.INTERRUPTED and step.stop_reason is StopReason.BUDGET for step in self.steps
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run would do at an instant."""
+
+    as_of: datetime
+    steps: tuple[Step, ...]
