@@ -103,13 +103,46 @@ class Database:
         return json.loads(done.stdout)
 
 
+_CLEAN = """
+select md5(string_agg(part, ',' order by part)) from (
+    select 'class ' || count(*) from pg_class union all select 'type ' || count(*) from pg_type
+    union all select 'proc ' || count(*) from pg_proc union all select 'operator ' || count(*) from pg_operator
+    union all select 'cast ' || count(*) from pg_cast union all select 'extension ' || count(*) from pg_extension
+    union all select 'event ' || count(*) from pg_event_trigger union all select 'acl ' || count(*) from pg_default_acl
+    union all select 'publication ' || count(*) from pg_publication
+    union all select 'large ' || count(*) from pg_largeobject_metadata
+    union all select 'setting ' || count(*) from pg_db_role_setting d
+        join pg_database b on b.oid = d.setdatabase where b.datname = current_database()
+    union all select 'database ' || coalesce(datacl::text, '') || datconnlimit || datallowconn
+        from pg_database where datname = current_database()
+    union all select 'schema ' || nspname || coalesce(nspacl::text, '') from pg_namespace where nspname !~ '^pg_'
+) as parts (part)
+"""
+_RESET = """
+do $$
+declare name text;
+begin
+    perform pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid();
+    for name in select nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' loop
+        execute format('drop schema %I cascade', name);
+    end loop;
+end $$;
+create schema public authorization pg_database_owner;
+grant usage on schema public to public;
+"""
+_RESET_OLD = _RESET.replace(" authorization pg_database_owner", "").replace("grant usage", "grant create, usage")
+
+
 class Spares:
-    """Empty databases, the next one always being made while a test runs: making one is most of a small test's time."""
+    """Empty databases: those that earlier tests left, once they are as new, and new ones, made while a test runs."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._numbers = itertools.count(1)
         self._next: asyncio.Task[str] | None = None
+        self._free: list[str] = []
+        self._pristine: str | None = None
 
     async def made(self, template: str = "template1") -> str:
         name = f"test_{next(self._numbers)}"
@@ -117,12 +150,43 @@ class Spares:
         return name
 
     async def taken(self) -> str:
+        if self._free:
+            return self._free.pop()
         name = await (self._next or self.made())
         self._next = asyncio.create_task(self.made())
         return name
 
     async def dropped(self, name: str) -> None:
-        await self.administer(f'drop database "{name}" with (force)')
+        """Empty it for another test; where anything is left that one could trip over, drop it."""
+        if await self._emptied(name):
+            self._free.append(name)
+        else:
+            await self.administer(f'drop database "{name}" with (force)')
+
+    async def _emptied(self, name: str) -> bool:
+        try:
+            if self._pristine is None:
+                fresh = await self.made()
+                self._pristine = await self._state(fresh)
+                self._free.append(fresh)
+            connection = await connect(self._server, name)
+        except asyncpg.PostgresError:
+            return False
+        try:
+            await connection.execute("set lock_timeout = '2s'")
+            await connection.execute(_RESET if connection.get_server_version().major >= 15 else _RESET_OLD)
+            return bool(await connection.fetchval(_CLEAN) == self._pristine)
+        except asyncpg.PostgresError:
+            return False
+        finally:
+            await connection.close()
+
+    async def _state(self, name: str) -> str:
+        connection = await connect(self._server, name)
+        try:
+            return str(await connection.fetchval(_CLEAN))
+        finally:
+            await connection.close()
 
     async def close(self) -> None:
         if self._next is not None:

@@ -29,7 +29,7 @@ SLOW = """
 drop table log;
 create table log (id int primary key, created_at timestamptz, filler char(7500));
 alter table log alter filler set storage plain;
-insert into log select n, now() + interval '1 hour' - n * interval '1 day', '' from generate_series(1, 800) n;
+insert into log select n, now() + interval '1 hour' - n * interval '1 day', '' from generate_series(1, 500) n;
 create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.001); return old; end $$;
 create trigger slow before delete on log for each row execute function slow();
 """
@@ -104,7 +104,7 @@ async def test_the_host_is_told_of_a_run_that_could_not_begin(host: Host, shelf:
 
 async def test_a_run_goes_on_in_slices_until_it_is_done(shelf: Database) -> None:
     await shelf.execute(SLOW)
-    async with hosted(shelf, {**STORAGE, "MAINTENANCE_BUDGET": "500ms"}) as host:
+    async with hosted(shelf, {**STORAGE, "MAINTENANCE_BUDGET": "400ms"}) as host:
         done = await host.tick("daily_cleanup")
         sent: list[str] = []
         while done["sent"]:
@@ -116,13 +116,13 @@ async def test_a_run_goes_on_in_slices_until_it_is_done(shelf: Database) -> None
         assert done["failed"] is None
     assert len(sent) > 1
     assert await left(shelf) == 30
-    assert await runs(shelf) == [("succeeded", "done", len(sent) + 1, 770)]
+    assert await runs(shelf) == [("succeeded", "done", len(sent) + 1, 470)]
     assert [json.loads(message)["continue"]["slice"] for message in sent] == list(range(1, len(sent) + 1))
 
 
 async def test_a_message_that_comes_twice_or_late_changes_nothing(shelf: Database) -> None:
     await shelf.execute(SLOW)
-    async with hosted(shelf, {**STORAGE, "MAINTENANCE_BUDGET": "500ms"}) as host:
+    async with hosted(shelf, {**STORAGE, "MAINTENANCE_BUDGET": "400ms"}) as host:
         (first,) = (await host.tick("daily_cleanup"))["sent"]
         assert (await host.deliver(first))["failed"] is None
         before = await runs(shelf), await left(shelf)
@@ -145,7 +145,7 @@ async def test_a_slice_that_gets_nothing_done_is_the_last(shelf: Database) -> No
 
 async def test_the_number_of_slices_is_bounded(shelf: Database) -> None:
     await shelf.execute(SLOW)
-    async with hosted(shelf, {**STORAGE, "MAINTENANCE_BUDGET": "500ms", "MAINTENANCE_SLICES": "2"}) as host:
+    async with hosted(shelf, {**STORAGE, "MAINTENANCE_BUDGET": "400ms", "MAINTENANCE_SLICES": "2"}) as host:
         (message,) = (await host.tick("daily_cleanup"))["sent"]
         assert (await host.deliver(message))["sent"] == []
     assert [run[:3] for run in await runs(shelf)] == [("interrupted", "budget", 2)]
@@ -153,7 +153,7 @@ async def test_the_number_of_slices_is_bounded(shelf: Database) -> None:
 
 async def test_without_a_queue_the_rest_waits_for_the_next_tick(shelf: Database) -> None:
     await shelf.execute(SLOW)
-    async with hosted(shelf, {"MAINTENANCE_BUDGET": "500ms", "AzureWebJobsStorage": ""}) as host:
+    async with hosted(shelf, {"MAINTENANCE_BUDGET": "400ms", "AzureWebJobsStorage": ""}) as host:
         done = await host.tick("daily_cleanup")
     assert (done["failed"], done["sent"]) == (None, [])
     assert [run[:2] for run in await runs(shelf)] == [("interrupted", "budget")]

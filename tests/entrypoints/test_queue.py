@@ -20,7 +20,7 @@ RULE = '[[retention]]\ntable = "log"\ncolumn = "at"\nkeep = "30 days"\n'
 SCHEMA = """
 create table log (id int primary key, at timestamptz, filler char(7500));
 alter table log alter filler set storage plain;
-insert into log select n, now() + interval '1 hour' - n * interval '1 day', '' from generate_series(1, 800) n;
+insert into log select n, now() + interval '1 hour' - n * interval '1 day', '' from generate_series(1, 500) n;
 create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.001); return old; end $$;
 create trigger slow before delete on log for each row execute function slow();
 """
@@ -56,10 +56,10 @@ async def states(database: Database) -> list[tuple[Any, ...]]:
 async def test_a_tick_goes_on_through_the_queue_until_it_is_done(
     logs: Database, storage: Storage, queues: Queues
 ) -> None:
-    async with hosted(logs, app(storage, MAINTENANCE_BUDGET="500ms")) as host:
+    async with hosted(logs, app(storage, MAINTENANCE_BUDGET="400ms")) as host:
         await queues.send(*(await host.tick("daily_cleanup"))["sent"])
         assert await queues.deliver(host.deliver) >= 1
-    assert await states(logs) == [("succeeded", 770)]
+    assert await states(logs) == [("succeeded", 470)]
 
 
 async def test_a_message_that_is_delivered_to_two_instances_is_done_by_one(
@@ -71,7 +71,7 @@ async def test_a_message_that_is_delivered_to_two_instances_is_done_by_one(
         assert await queues.deliver(one.deliver) == 2
         again = await other.deliver(asked["sent"][0])
         assert (again["failed"], again["sent"]) == (None, [])
-    assert await states(logs) == [("succeeded", 770)]
+    assert await states(logs) == [("succeeded", 470)]
 
 
 async def test_a_worker_that_is_killed_leaves_its_message_to_another(
@@ -96,7 +96,7 @@ async def test_a_worker_that_is_killed_leaves_its_message_to_another(
             return await next(handlers, host.deliver)(text)
 
         assert await queues.deliver(handle) == 2
-    assert await states(logs) == [("succeeded", 770)]
+    assert await states(logs) == [("succeeded", 470)]
 
 
 async def test_what_fails_five_times_is_given_up_and_its_run_is_failed(
