@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from contextlib import AbstractAsyncContextManager
 
 from maintenance import settings as environment
 from maintenance import targets
@@ -15,7 +16,7 @@ from maintenance.models import RunStatus
 from maintenance.runs import Request, Run
 from maintenance.settings import Settings
 from maintenance.telemetry import observed
-from maintenance.witness import Event
+from maintenance.witness import Event, Witness
 
 SCHEDULER = "functions"
 _LOG = logging.getLogger("maintenance")
@@ -28,11 +29,12 @@ async def tick(name: str, *, late: bool = False) -> list[str]:
         RunFailed: a step failed; the message names the first one, the ledger has them all.
         MaintenanceError: the run could not begin.
     """
-    if late:
-        _LOG.warning("%s was triggered late", name, extra={"event": Event.TRIGGER_LATE, "run_name": name})
     settings = environment.load()
     if settings.targets is None:
-        return _after(await _first(name, settings), settings)
+        async with observed(settings, name, logged=True) as witness:
+            _tell_late(name, late=late)
+            return _after(await performed(_request(name), settings, witness=witness), settings)
+    _tell_late(name, late=late)
     fleet = targets.each(settings)
     if settings.queue:
         return [Begin(name=name, target=target, key=uuid.uuid4().hex).text() for target in fleet if target]
@@ -53,16 +55,16 @@ async def received(text: str) -> list[str]:
     """
     message = parse(text)
     settings = targets.one(environment.load(), message.target)
-    async with observed(settings, message.name, logged=True) as witness:
+    async with _following(message, settings) as witness:
         if isinstance(message, Begin):
             run = await performed_once(_request(message.name, message.key), settings, witness=witness)
         else:
             run = await continued(message.run, message.slice, settings, witness=witness)
-    before = message.batches if isinstance(message, Continue) else 0
-    if run is None:
-        _LOG.info("a message came twice or too late: %s", text, extra={"event": Event.MESSAGE_STALE})
-        return []
-    return _after(run, settings, before)
+        before = message.batches if isinstance(message, Continue) else 0
+        if run is None:
+            _LOG.info("a message came twice or too late: %s", text, extra={"event": Event.MESSAGE_STALE})
+            return []
+        return _after(run, settings, before)
 
 
 async def given_up(text: str) -> None:
@@ -79,18 +81,23 @@ async def given_up(text: str) -> None:
         _LOG.error("no run can be found for it: %s", error, extra={"event": Event.MESSAGE_UNKNOWN})
         return
     why = "its message was delivered several times and failed each time; the app's log has the errors"
-    if isinstance(message, Begin):
-        run = await never_begun(_request(message.name, message.key), why, settings)
-    else:
-        run = await abandoned(message.run, message.slice, why, settings)
-    if run is not None:
-        fields = {"event": Event.RUN_ENDED, "run_id": run.id, "run_name": run.name, "status": run.status}
-        _LOG.error("Run %d %s %s: %s", run.id, run.name, run.status, run.error, extra=fields)
+    async with _following(message, settings) as witness:
+        if isinstance(message, Begin):
+            run = await never_begun(_request(message.name, message.key), why, settings)
+        else:
+            run = await abandoned(message.run, message.slice, why, settings)
+        if run is not None:
+            witness.run_ended(run, None)
 
 
-async def _first(name: str, settings: Settings) -> Run:
-    async with observed(settings, name, logged=True) as witness:
-        return await performed(_request(name), settings, witness=witness)
+def _following(message: Begin | Continue, settings: Settings) -> AbstractAsyncContextManager[Witness]:
+    run_id = message.run if isinstance(message, Continue) else None
+    return observed(settings, message.name, run_id=run_id, logged=True)
+
+
+def _tell_late(name: str, *, late: bool) -> None:
+    if late:
+        _LOG.warning("%s was triggered late", name, extra={"event": Event.TRIGGER_LATE, "run_name": name})
 
 
 def _request(name: str, key: str | None = None) -> Request:
@@ -100,7 +107,8 @@ def _request(name: str, key: str | None = None) -> Request:
 async def _alone(name: str, settings: Settings) -> str | None:
     """A run that must not stop the others; returns what went wrong."""
     try:
-        _after(await _first(name, settings), settings)
+        async with observed(settings, name, logged=True) as witness:
+            _after(await performed(_request(name), settings, witness=witness), settings)
     except MaintenanceError as error:
         target = settings.required_target().name
         _LOG.error("target %s: %s", target, error, extra={"event": Event.TARGET_FAILED, "target": target})

@@ -52,7 +52,7 @@ class Witness:
     """Sees nothing; subclasses override what they care about."""
 
     def run_began(self, run_id: int, name: str, scheduler: str) -> None:
-        """A run is written down and about to do its steps."""
+        """A run, or the next slice of one, is written down and about to do its steps."""
 
     def planned(self, steps: Sequence[Step]) -> None:
         """Steps are about to be done, in this order."""
@@ -67,7 +67,7 @@ class Witness:
         """A step is over, also one that never began."""
 
     def run_ended(self, run: Run, database_bytes: int | None) -> None:
-        """A run is over as the ledger has it, also one that was skipped; `database_bytes` is None where not known."""
+        """A slice is over, or the run was skipped, and the ledger has this; None where the size is not known."""
 
 
 class Witnesses(Witness):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, replace
 
 from maintenance.models import RunStatus, Step, StepStatus, Verdict
 from maintenance.runs import Run
@@ -17,16 +18,25 @@ _STEP_LEVELS = {
 _RUN_LEVELS = {RunStatus.SUCCEEDED: logging.INFO, RunStatus.FAILED: logging.ERROR}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """Which run is watched, as far as that is known."""
+
+    name: str
+    run_id: int | None = None
+    target: str | None = None
+    """What a fleet's file calls the database."""
+
+
 class Events(Witness):
     """Writes them to the logger `maintenance`."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._run_id: int | None = None
+    def __init__(self, about: About) -> None:
+        self._about = about
 
     def run_began(self, run_id: int, name: str, scheduler: str) -> None:
         """The run has an id from now on."""
-        self._run_id = run_id
+        self._about = replace(self._about, run_id=run_id, name=name)
         self._log(logging.INFO, Event.RUN_BEGAN, f"Run {run_id} {name} began", scheduler=scheduler)
 
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
@@ -51,7 +61,7 @@ class Events(Witness):
 
     def run_ended(self, run: Run, database_bytes: int | None) -> None:
         """The last record of a run."""
-        self._run_id = run.id
+        self._about = replace(self._about, run_id=run.id, name=run.name)
         self._log(
             _RUN_LEVELS.get(run.status, logging.WARNING),
             Event.RUN_ENDED,
@@ -60,19 +70,20 @@ class Events(Witness):
             status=str(run.status),
             stop_reason=str(run.stop_reason) if run.stop_reason else None,
             rows=run.rows,
+            slice=run.slices,
             database_bytes=database_bytes,
         )
 
     def run_failed(self, error: BaseException) -> None:
         """The run could not begin, or broke off without an end in the ledger."""
-        sentence = f"Run {self._run_id or '(not begun)'} {self._name} broke off: {str(error) or type(error).__name__}"
+        run = f"Run {self._about.run_id or '(not begun)'} {self._about.name}"
+        sentence = f"{run} broke off: {str(error) or type(error).__name__}"
         self._log(logging.ERROR, Event.RUN_FAILED, sentence, error_type=type(error).__name__)
 
     async def close(self) -> None:
         """The block of the run is left."""
 
     def _log(self, level: int, event: Event, sentence: str, **fields: str | float | None) -> None:
-        known = {key: value for key, value in fields.items() if value is not None}
-        if self._run_id is not None:
-            known["run_id"] = self._run_id
-        _LOG.log(level, "%s", sentence, extra={"event": str(event), "run_name": self._name, **known})
+        about = {"run_id": self._about.run_id, "run_name": self._about.name, "target": self._about.target}
+        known = {key: value for key, value in {**about, **fields}.items() if value is not None}
+        _LOG.log(level, "%s", sentence, extra={"event": str(event), **known})

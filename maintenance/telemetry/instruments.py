@@ -37,7 +37,13 @@ def _metric(kind: Literal["counter", "gauge"], name: str, unit: str, attributes:
 ROWS = _metric("counter", "maintenance.rows", "{row}", (TASK, TABLE, OPERATION), "Rows deleted or rewritten.")
 BATCHES = _metric("counter", "maintenance.batches", "{batch}", (TASK, TABLE), "Batches committed.")
 STOPS = _metric("counter", "maintenance.stops", "{step}", (TASK, STOP_REASON), "Steps ended, by why they did.")
-RUNS = _metric("counter", "maintenance.runs", "{run}", (RUN_NAME, STATUS), "Runs ended, by how they did.")
+RUNS = _metric(
+    "counter",
+    "maintenance.runs",
+    "{run}",
+    (RUN_NAME, STATUS),
+    "Slices of runs ended, by how the run stood then; most runs have one.",
+)
 BATCH_DURATION = Metric(
     name="maintenance.batch.duration", kind="histogram", unit="s", attributes=(TASK, TABLE), boundaries=_BATCH,
     meaning="How long a batch took, with its retries.",
@@ -48,7 +54,7 @@ STEP_DURATION = Metric(
 )  # fmt: skip
 RUN_DURATION = Metric(
     name="maintenance.run.duration", kind="histogram", unit="s", attributes=(RUN_NAME, STATUS), boundaries=_LONG,
-    meaning="How long a run took, from the connection to the last line in the ledger.",
+    meaning="How long a slice of a run took, from the connection to the last line in the ledger.",
 )  # fmt: skip
 LAG = _metric(
     "gauge", "maintenance.retention.lag", "s", (TABLE,),

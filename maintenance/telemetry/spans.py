@@ -14,7 +14,7 @@ from maintenance.runs import Run
 from maintenance.settings import Settings
 from maintenance.target import Target
 from maintenance.telemetry import instruments as metrics
-from maintenance.telemetry.events import Events
+from maintenance.telemetry.events import About, Events
 from maintenance.telemetry.exporters import Pipelines, configured
 from maintenance.telemetry.instruments import Instruments
 from maintenance.witness import Outcome
@@ -23,13 +23,13 @@ SCOPE = "maintenance"
 _NOT_GOOD = (StepStatus.FAILED, StepStatus.BLOCKED)
 
 
-def telemetry(settings: Settings, name: str) -> TelemetryWitness:
-    """What sends the telemetry of one run; OpenTelemetry is set up at the first call in a process, if that is ours."""
+def telemetry(settings: Settings, about: About) -> TelemetryWitness:
+    """What sends the telemetry of a slice; OpenTelemetry is set up at the first call in a process, if that is ours."""
     pipelines = configured(settings.telemetry)
     database = _database(settings.target)
     tracer = pipelines.tracers.get_tracer(SCOPE, __version__)
     meter = pipelines.meters.get_meter(SCOPE, __version__)
-    return TelemetryWitness(name, pipelines, tracer, Instruments(meter, database), database)
+    return TelemetryWitness(about, pipelines, tracer, Instruments(meter, database), database)
 
 
 def _database(target: Target | None) -> dict[str, str]:
@@ -46,24 +46,27 @@ def _database(target: Target | None) -> dict[str, str]:
 
 
 class TelemetryWitness(Events):
-    """One run as spans, metrics and log records. Its span begins with it, so that connecting and planning are in it."""
+    """A slice of a run as spans, metrics and log records. Its span has connecting and planning in it, too."""
 
     def __init__(
-        self, name: str, pipelines: Pipelines, tracer: Tracer, instruments: Instruments, database: dict[str, str]
+        self, about: About, pipelines: Pipelines, tracer: Tracer, instruments: Instruments, database: dict[str, str]
     ) -> None:
-        super().__init__(name)
+        super().__init__(about)
         self._pipelines = pipelines
         self._tracer = tracer
         self._instruments = instruments
         self._database = database
         self._began = time.monotonic()
+        self._began_at = time.time_ns()
         self._lags: dict[str, float] = {}
         self._step: Span | None = None
-        self._run = tracer.start_span("maintenance.run", attributes={metrics.RUN_NAME: name, **database})
+        self._span: Span | None = None
 
     def run_began(self, run_id: int, name: str, scheduler: str) -> None:
         """The run's span is named after the ledger's row."""
-        self._run.set_attributes({"maintenance.run.id": run_id, "maintenance.run.scheduler": scheduler})
+        self._run.set_attributes(
+            {metrics.RUN_NAME: name, "maintenance.run.id": run_id, "maintenance.run.scheduler": scheduler}
+        )
         with _within(self._run):
             super().run_began(run_id, name, scheduler)
 
@@ -118,7 +121,9 @@ class TelemetryWitness(Events):
         """The run's span gets its end; it is closed with the block of the run."""
         self._run.set_attributes(
             {
+                metrics.RUN_NAME: run.name,
                 "maintenance.run.id": run.id,
+                "maintenance.run.slice": run.slices,
                 "maintenance.run.scheduler": run.scheduler,
                 metrics.STATUS: str(run.status),
                 metrics.STOP_REASON: str(run.stop_reason or ""),
@@ -135,6 +140,8 @@ class TelemetryWitness(Events):
 
     def run_failed(self, error: BaseException) -> None:
         """Ends the step that was going on; words that name no task are not a run, and not counted as one."""
+        if self._about.run_id is not None:
+            self._run.set_attribute("maintenance.run.id", self._about.run_id)
         for span in (self._step, self._run):
             if span is not None:
                 span.set_attribute("error.type", type(error).__name__)
@@ -149,8 +156,17 @@ class TelemetryWitness(Events):
         """End what is open and deliver, in 5 s at most: the process may be frozen or gone a moment later."""
         if self._step is not None:
             self._step.end()
-        self._run.end()
+        if self._span is not None:
+            self._span.end()
         await self._pipelines.flush()
+
+    @property
+    def _run(self) -> Span:
+        """Made when there is something to tell of: a message that came twice is no run."""
+        if self._span is None:
+            attributes = {metrics.RUN_NAME: self._about.name, **self._database}
+            self._span = self._tracer.start_span("maintenance.run", start_time=self._began_at, attributes=attributes)
+        return self._span
 
     def _started(self, step: Step) -> Span:
         about = {metrics.TASK: step.task, metrics.TABLE: str(step.table), "maintenance.strategy": step.strategy}
@@ -158,8 +174,8 @@ class TelemetryWitness(Events):
         return self._tracer.start_span("maintenance.step", set_span_in_context(self._run), attributes=about)
 
     def _counted(self, status: RunStatus) -> None:
-        self._instruments.record(metrics.RUNS, 1, self._name, str(status))
-        self._instruments.record(metrics.RUN_DURATION, time.monotonic() - self._began, self._name, str(status))
+        self._instruments.record(metrics.RUNS, 1, self._about.name, str(status))
+        self._instruments.record(metrics.RUN_DURATION, time.monotonic() - self._began, self._about.name, str(status))
 
 
 def _within(span: Span) -> AbstractContextManager[Span]:

@@ -66,8 +66,9 @@ async def test_a_run_reaches_an_otlp_collector_whole_and_the_terminal_shows_noth
     assert (step.trace_id, step.parent_span_id) == (run.trace_id, run.span_id)
     assert plain(run.attributes) == {
         "maintenance.run.id": 1, "maintenance.run.name": "retention", "maintenance.run.scheduler": "cli",
-        "maintenance.status": "succeeded", "maintenance.stop_reason": "done", "maintenance.rows": 70,
-        "db.system.name": "postgresql", "db.namespace": shelf.name, "server.address": shelf.server.host,
+        "maintenance.run.slice": 1, "maintenance.status": "succeeded", "maintenance.stop_reason": "done",
+        "maintenance.rows": 70, "db.system.name": "postgresql", "db.namespace": shelf.name,
+        "server.address": shelf.server.host,
     }  # fmt: skip
     about = plain(step.attributes)
     assert (about["maintenance.table"], about["maintenance.rows"], about["maintenance.batches"]) == (

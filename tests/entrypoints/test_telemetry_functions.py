@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -11,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from maintenance.lease import lease
+from maintenance.messages import Begin
+from maintenance.trigger import given_up
 from tests.collector import insights, otlp, plain
 from tests.databases import ROOT, Database
+from tests.host import hosted
 
 RULE = '[[retention]]\ntable = "log"\ncolumn = "created_at"\nkeep = "30 days"\n'
 SCHEMA = """
@@ -55,6 +60,15 @@ json.dump({
     "events": [log.log_record.attributes.get("event") for log in records.get_finished_logs()],
 }, sys.stdout)
 """
+SLOW = """
+drop table log;
+create table log (id int primary key, created_at timestamptz, filler char(7500));
+alter table log alter filler set storage plain;
+insert into log select n, now() + interval '1 hour' - n * interval '1 day', '' from generate_series(1, 800) n;
+create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.001); return old; end $$;
+create trigger slow before delete on log for each row execute function slow();
+"""
+STORAGE = {"AzureWebJobsStorage": "UseDevelopmentStorage=true"}
 IN_FUNCTIONS = {"FUNCTIONS_WORKER_RUNTIME": "python", "OTEL_TRACES_SAMPLER": "always_on"}
 needs_worker = pytest.mark.skipif(
     sys.version_info < (3, 13), reason="needs Python 3.13: Azure runs this worker from there on"
@@ -150,3 +164,56 @@ async def test_a_run_in_the_real_worker_reaches_a_collector_that_we_set_up(shelf
     assert plain(run.attributes)["maintenance.run.scheduler"] == "functions"
     assert [record.event_name for record in collector.logs] == ["run_began", "step_ended", "step_ended", "run_ended"]
     assert collector.values("maintenance.runs", "status") == {("succeeded",): 1}
+
+
+@needs_worker
+async def test_slices_are_spans_of_one_run_and_a_message_that_comes_twice_is_none(shelf: Database) -> None:
+    await shelf.execute(SLOW)
+    settings = {
+        "MAINTENANCE_BUDGET": "500ms", "PYTHON_ENABLE_OPENTELEMETRY": "true", "MAINTENANCE_SLICES": "2",
+    }  # fmt: skip
+    async with otlp() as collector, hosted(shelf, STORAGE | settings | collector.environment) as host:
+        (message,) = (await host.tick("daily_cleanup", late=True))["sent"]
+        assert (await host.deliver(message))["sent"] == []
+        before = len(collector.spans("maintenance.run"))
+        await host.deliver(message)
+        await host.deliver(message, "give_up_run")
+    slices = [plain(span.attributes) for span in collector.spans("maintenance.run")]
+    assert len(slices) == before
+    told = [(one["maintenance.run.id"], one["maintenance.run.name"], one["maintenance.run.slice"]) for one in slices]
+    assert told == [(1, "daily-cleanup", 1), (1, "daily-cleanup", 2)]
+    (deleted,) = [rows for (operation,), rows in collector.values("maintenance.rows", "operation").items()]
+    assert deleted == slices[-1]["maintenance.rows"]
+    named = [record.event_name for record in collector.logs if record.event_name != "step_ended"]
+    assert named == [
+        "trigger_late", "run_began", "run_ended", "run_began", "run_ended", "slices_used_up", "message_stale",
+        "message_given_up",
+    ]  # fmt: skip
+
+
+@needs_worker
+async def test_a_slice_that_must_wait_for_another_run_is_no_failed_run(shelf: Database) -> None:
+    await shelf.execute(SLOW)
+    settings = {"MAINTENANCE_BUDGET": "500ms", "PYTHON_ENABLE_OPENTELEMETRY": "true"}
+    async with otlp() as collector, hosted(shelf, STORAGE | settings | collector.environment) as host:
+        (message,) = (await host.tick("daily_cleanup"))["sent"]
+        async with lease(shelf.connection):
+            assert "LeaseHeld" in (await host.deliver(message))["failed"]
+    assert len(collector.spans("maintenance.run")) == 1
+    assert "run_failed" not in [record.event_name for record in collector.logs]
+    assert collector.values("maintenance.runs", "status") == {("interrupted",): 1}
+
+
+async def test_a_run_given_up_is_told_of_as_any_that_failed(
+    shelf: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in shelf.environment.items():
+        monkeypatch.setenv(name, value)
+    caplog.set_level(logging.INFO, "maintenance")
+    await given_up(Begin(name="retention", target=None, key="a").text())
+    await given_up("nonsense")
+    told = [(record.levelname, getattr(record, "event", None)) for record in caplog.records]
+    assert told == [
+        ("ERROR", "message_given_up"), ("ERROR", "run_ended"), ("ERROR", "message_given_up"),
+        ("ERROR", "message_unknown"),
+    ]  # fmt: skip

@@ -72,6 +72,11 @@ def test_the_telemetry_document_has_exactly_our_events() -> None:
     assert [row[0] for row in rows(chapters("docs/telemetry.md")["Log records"])] == [f"`{name}`" for name in Event]
 
 
+def test_no_log_record_has_an_event_of_another_name() -> None:
+    for path in (ROOT / "maintenance").rglob("*.py"):
+        assert '"event": "' not in path.read_text(encoding="utf-8"), path
+
+
 def test_the_settings_document_has_the_schedules_of_the_example() -> None:
     local = json.loads(read("local.settings.json.example"))["Values"]
     written = {
