@@ -41,8 +41,8 @@ class Settings:
     targets: Path | None = None
     principals: frozenset[str] = frozenset()
     """Who may use the HTTP functions; empty for whoever has a key."""
-    vouched: bool = True
-    """False where App Service says that it authenticates nobody.
+    vouched: bool = False
+    """Whether App Service says that it authenticates who asks.
     https://learn.microsoft.com/azure/app-service/reference-app-settings#authentication--authorization"""
     postgres_bin: Path | None = None
     telemetry: TelemetrySettings = _NO_TELEMETRY
@@ -88,7 +88,7 @@ def load(
         queue=any(value for key, value in env.items() if key.startswith("AzureWebJobsStorage")),
         targets=Path(targets) if targets else None,
         principals=_principals(env),
-        vouched=env.get("WEBSITE_AUTH_ENABLED", "").lower() != "false",
+        vouched=env.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
         postgres_bin=Path(binaries) if binaries else None,
         telemetry=telemetry(env),
     )

@@ -33,7 +33,7 @@ def admitted(headers: Mapping[str, str], allowed: frozenset[str], *, vouched: bo
         raise Problem(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "MAINTENANCE_HTTP_ALLOWED_PRINCIPALS is set, but App Service Authentication is off, so anybody could write "
-            "any name into the headers; turn it on, or unset the list.",
+            "any name into the headers; turn it on (which sets WEBSITE_AUTH_ENABLED), or unset the list.",
         )
     claims = _claims(headers.get("X-MS-CLIENT-PRINCIPAL"))
     ids = {value.lower() for kind, value in claims if kind in _IDS}

@@ -192,6 +192,7 @@ def principal(id_: str, name: str = "alice@example.org", claim: str = "oid") -> 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAINTENANCE_HTTP_ALLOWED_PRINCIPALS", f" {ALICE.upper()},{ROBOT} ")
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "True")
 
 
 @pytest.mark.usefixtures("closed")
@@ -245,11 +246,12 @@ async def test_a_header_is_not_believed_where_nobody_vouches_for_it(app: Gateway
     assert document["requested_by"] is None
 
 
+@pytest.mark.parametrize("switch", ["False", ""])
 async def test_authentication_that_is_off_admits_nobody_by_a_list(
-    app: Gateway, monkeypatch: pytest.MonkeyPatch
+    app: Gateway, monkeypatch: pytest.MonkeyPatch, switch: str
 ) -> None:
     monkeypatch.setenv("MAINTENANCE_HTTP_ALLOWED_PRINCIPALS", ALICE)
-    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", "False")
+    monkeypatch.setenv("WEBSITE_AUTH_ENABLED", switch)
     status, _, problem = await app.call("GET", "/runs", **principal(ALICE))
     assert (status, "App Service Authentication" in problem["detail"]) == (500, True)
 
