@@ -14,14 +14,12 @@ _HOST = Path(__file__).parent.parent / "host.json"
 
 
 def host_budget(env: Mapping[str, str], host: Path = _HOST) -> float | None:
-    """Seconds that a run may take inside Azure Functions; None outside, or where the host sets no limit.
+    """Seconds that a run may take inside Azure Functions; None where the host sets no limit.
 
     A fifth of functionTimeout, at most two minutes, is left for what is not the run: the start, the connection, the
     last lines in the ledger. An app setting goes before host.json.
     https://learn.microsoft.com/azure/azure-functions/functions-host-json#functiontimeout
     """
-    if not env.get("FUNCTIONS_WORKER_RUNTIME"):
-        return None
     text = env.get("AzureFunctionsJobHost__functionTimeout") or _configured(host)
     span = _SPAN.fullmatch(text or "")
     if span is None:

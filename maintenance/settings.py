@@ -45,6 +45,8 @@ class Settings:
     """Whether App Service says that it authenticates who asks.
     https://learn.microsoft.com/azure/app-service/reference-app-settings#authentication--authorization"""
     postgres_bin: Path | None = None
+    hosted: bool = False
+    """Read for a function of the Functions app."""
     telemetry: TelemetrySettings = _NO_TELEMETRY
 
     def required_target(self) -> Target:
@@ -63,9 +65,15 @@ class Settings:
 
 
 def load(
-    environment: Mapping[str, str] | None = None, *, overlay: Mapping[str, str] | None = None, name: str | None = None
+    environment: Mapping[str, str] | None = None,
+    *,
+    hosted: bool = False,
+    overlay: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> Settings:
     """Read the environment, or what is given in its place; `overlay` goes before it, for the target called `name`.
+
+    `hosted` is for what the Functions host has called, whatever it says of itself in the environment.
 
     Raises:
         SettingsError: a value cannot be used, or a variable starts with MAINTENANCE_ and is none of ours.
@@ -78,7 +86,7 @@ def load(
     return Settings(
         target=target_of(env, name),
         policy=Path(env.get("MAINTENANCE_POLICY") or defaults.policy),
-        budget=_duration(env, "MAINTENANCE_BUDGET", host_budget(env)),
+        budget=_duration(env, "MAINTENANCE_BUDGET", host_budget(env) if hosted else None),
         batch_target=_duration(env, "MAINTENANCE_BATCH_TARGET"),
         lock_timeout=_duration(env, "MAINTENANCE_LOCK_TIMEOUT"),
         count_timeout=_duration(env, "MAINTENANCE_COUNT_TIMEOUT"),
@@ -90,7 +98,8 @@ def load(
         principals=_principals(env),
         vouched=env.get("WEBSITE_AUTH_ENABLED", "").lower() == "true",
         postgres_bin=Path(binaries) if binaries else None,
-        telemetry=telemetry(env),
+        telemetry=telemetry(env, hosted=hosted),
+        hosted=hosted,
     )
 
 

@@ -47,7 +47,7 @@ def each(settings: Settings) -> dict[str | None, Settings]:
     if settings.targets is None:
         return {None: settings}
     entries = _read(settings.targets)
-    return {name: _of(entry, settings.targets) for name, entry in entries.items()}
+    return {name: _of(entry, settings.targets, settings) for name, entry in entries.items()}
 
 
 def one(settings: Settings, name: str | None) -> Settings:
@@ -66,11 +66,11 @@ def one(settings: Settings, name: str | None) -> Settings:
         near = difflib.get_close_matches(name or "", entries, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"name one of {', '.join(entries)}."
         raise UsageError(f"There is no target {name!r}; {hint}" if name else f"Which target? {hint.capitalize()}")
-    return _of(entries[name], settings.targets)
+    return _of(entries[name], settings.targets, settings)
 
 
-def _of(entry: Entry, file: Path) -> Settings:
-    return load(overlay=entry.environment(file.parent), name=entry.name)
+def _of(entry: Entry, file: Path, settings: Settings) -> Settings:
+    return load(hosted=settings.hosted, overlay=entry.environment(file.parent), name=entry.name)
 
 
 class _Fleet(BaseModel):

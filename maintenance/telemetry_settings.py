@@ -40,11 +40,11 @@ class TelemetrySettings:
     """OTEL_TRACES_SAMPLER is set; without it every run is traced."""
 
 
-def telemetry(env: Mapping[str, str]) -> TelemetrySettings:
-    """What the environment wants."""
+def telemetry(env: Mapping[str, str], *, hosted: bool = False) -> TelemetrySettings:
+    """What the environment wants; `hosted` where the Functions host has called us."""
     connection_string = env.get("APPLICATIONINSIGHTS_CONNECTION_STRING") or None
     otlp = bool(env.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
-    functions = bool(env.get("FUNCTIONS_WORKER_RUNTIME"))
+    functions = hosted or bool(env.get("FUNCTIONS_WORKER_RUNTIME"))
     provider = _provider(env, functions=functions, somewhere=connection_string is not None or otlp)
     if provider is Provider.NOBODY:
         return TelemetrySettings()

@@ -29,7 +29,7 @@ async def tick(name: str, *, late: bool = False) -> list[str]:
         RunFailed: a step failed; the message names the first one, the ledger has them all.
         MaintenanceError: the run could not begin.
     """
-    settings = environment.load()
+    settings = environment.load(hosted=True)
     if settings.targets is None:
         async with observed(settings, name, logged=True) as witness:
             _tell_late(name, late=late)
@@ -54,7 +54,7 @@ async def received(text: str) -> list[str]:
         RunFailed, MaintenanceError: as for `tick`.
     """
     message = parse(text)
-    settings = targets.one(environment.load(), message.target)
+    settings = targets.one(environment.load(hosted=True), message.target)
     async with _following(message, settings) as witness:
         if isinstance(message, Begin):
             run = await performed_once(_request(message.name, message.key), settings, witness=witness)
@@ -76,7 +76,7 @@ async def given_up(text: str) -> None:
     _LOG.error("a message was given up: %s", text, extra={"event": Event.MESSAGE_GIVEN_UP})
     try:
         message = parse(text)
-        settings = targets.one(environment.load(), message.target)
+        settings = targets.one(environment.load(hosted=True), message.target)
     except UsageError as error:
         _LOG.error("no run can be found for it: %s", error, extra={"event": Event.MESSAGE_UNKNOWN})
         return

@@ -74,8 +74,8 @@ SETTINGS = (
     Setting(
         name="MAINTENANCE_HTTP_ALLOWED_PRINCIPALS",
         default=None,
-        meaning="Entra object or application IDs, with commas in between, that may use the HTTP functions, on top of the "
-        "function key; needs App Service Authentication in front. Unset: whoever has a function key.",
+        meaning="Entra object or application IDs, with commas in between, that may use the HTTP functions, on top of "
+        "the function key; needs App Service Authentication in front. Unset: whoever has a function key.",
     ),
     Setting(
         name="MAINTENANCE_POSTGRES_BIN",

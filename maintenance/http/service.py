@@ -46,7 +46,7 @@ class _Asked:
 async def answer(verb: str, call: Call) -> Answer:
     """Do what is asked for; every refusal and failure is an answer too, in problem details."""
     try:
-        settings = environment.load()
+        settings = environment.load(hosted=True)
         asked = _Asked(call=call, settings=settings, by=_admitted(call, settings))
         async with asyncio.timeout(_PATIENCE):
             return await _VERBS[verb](asked)

@@ -22,7 +22,7 @@ def test_a_fifth_but_at_most_two_minutes_is_left(tmp_path: Path, timeout: object
     file = tmp_path / "host.json"
     file.write_text(json.dumps({"version": "2.0", "functionTimeout": timeout}))
     assert host_budget(FUNCTIONS, file) == seconds
-    assert host_budget({}, file) is None
+    assert host_budget({}, file) == seconds
 
 
 def test_an_app_setting_goes_before_the_file(tmp_path: Path) -> None:
@@ -32,6 +32,8 @@ def test_an_app_setting_goes_before_the_file(tmp_path: Path) -> None:
 
 
 def test_what_somebody_has_set_goes_before_both() -> None:
-    assert settings.load(FUNCTIONS).budget == 480
-    assert settings.load({**FUNCTIONS, "MAINTENANCE_BUDGET": "3m"}).budget == 180
-    assert settings.load({**FUNCTIONS, "MAINTENANCE_BUDGET": ""}).budget == 480
+    shorter = {"AzureFunctionsJobHost__functionTimeout": "00:05:00"}
+    assert settings.load(shorter, hosted=True).budget == 240
+    assert settings.load(shorter).budget == 480
+    assert settings.load({**shorter, "MAINTENANCE_BUDGET": "3m"}, hosted=True).budget == 180
+    assert settings.load({**shorter, "MAINTENANCE_BUDGET": ""}, hosted=True).budget == 240
