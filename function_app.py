@@ -36,7 +36,7 @@ async def continue_run(message: func.QueueMessage, more: Messages) -> None:
     """Begin or go on with the run that the message names; a message that comes twice changes nothing."""
     from maintenance.trigger import received
 
-    if messages := await received(message.get_body().decode()):
+    if messages := await received(message.get_body()):
         more.set(messages)
 
 
@@ -45,4 +45,4 @@ async def give_up_run(message: func.QueueMessage) -> None:
     """Mark the run as failed whose message the host has given up."""
     from maintenance.trigger import given_up
 
-    await given_up(message.get_body().decode())
+    await given_up(message.get_body())

@@ -42,10 +42,13 @@ class Conduct:
     witness: Witness
 
     async def begin(self, request: Request) -> Run | None:
-        """The first slice of a new run; None where its request has been taken up before."""
+        """The first slice of a new run, or again of one that died in it; None where that has been done."""
         began = time.monotonic()
-        if request.key and await self.ledger.installed() and await self.ledger.is_requested(request.key):
-            return None
+        if await self.ledger.installed():
+            await self.ledger.close_dead()
+            known = await self.ledger.requested(request.key)
+            if known is not None:
+                return await self.go_on(known, 0)
         if request.budget is not None:
             self.budget.limit(request.budget)
         as_of = await clock(self.connection)
@@ -69,7 +72,7 @@ class Conduct:
         as_of = await clock(self.connection) if run.status is RunStatus.QUEUED else run.as_of
         outlook = await self._outlook(run.request, as_of)
         early = await outlook.early()
-        await self.ledger.take_up(run.id, as_of)
+        await self.ledger.take_up(run.id, number, as_of)
         return await self._do(run.id, outlook, early, run.steps, began)
 
     async def _outlook(self, request: Request, as_of: datetime) -> _Outlook:
@@ -89,7 +92,7 @@ class Conduct:
         request = outlook.request
         self.witness.run_began(run_id, request.name, request.scheduler)
         turns = _Turns(conduct=self, run_id=run_id, earlier={step.place: step for step in earlier})
-        halt = await self._paused()
+        halt = await self.paused()
         if halt is None:
             turns.carried.update(await self.ledger.carried())
             halt = await turns.take(early)
@@ -117,7 +120,8 @@ class Conduct:
             if not self.connection.is_closed():
                 await limit_statements(self.connection, BOOKKEEPING, local=False)
 
-    async def _paused(self) -> Verdict | None:
+    async def paused(self) -> Verdict | None:
+        """What becomes of the steps that are left, where somebody has paused all runs."""
         found = await switch.found(self.connection)
         if found is None:
             return None
@@ -172,27 +176,38 @@ class _Turns:
         # What an earlier run never came to goes first, or a large table could starve all those after it for ever.
         ordered = sorted(filter(self._has_a_turn, steps), key=lambda step: _turn(self.carried.get(step.place)))
         conduct.witness.planned(ordered)
-        cursors = [_resumed(step, self.carried.get(step.place)) for step in ordered]
+        cursors = [self._resumed(step) for step in ordered]
         ids = [await self._written(*pair) for pair in zip(ordered, cursors, strict=True)]
         execution = Execution(
             connection=conduct.connection, ledger=conduct.ledger, settings=conduct.settings, budget=conduct.budget,
             witness=conduct.witness, run_id=self.run_id,
         )  # fmt: skip
         halt = None
-        for work in zip(ordered, ids, cursors, strict=True):
-            verdict = await execution.step(*work, halt)
-            halt = verdict if verdict.stop_reason is StopReason.PAUSED else None
-        return halt
+        for step, step_id, cursor in zip(ordered, ids, cursors, strict=True):
+            # A step of one batch, as a VACUUM is, would not hear of it in between.
+            halt = halt or await conduct.paused()
+            before = self.earlier.get(step.place)
+            await execution.step(step, step_id, cursor, halt=halt, batches=before.batches if before else 0)
+        return halt or await conduct.paused()
 
     async def settle_vanished(self) -> None:
         """Close the steps of earlier slices that need no more work, as planning them again has shown."""
         planned = {step.place for step in self.seen}
+        looked_at = {(step.task, step.table.name) for step in self.seen if not isinstance(step, Settled)}
         # A task that time did not suffice to plan has shown nothing.
         unsure = {step.task for step in self.seen if isinstance(step, Settled) and step.verdict.stop_reason in _AGAIN}
-        for key, step in self.earlier.items():
-            if key not in planned and step.task not in unsure and _unfinished(step):
+        for place, step in self.earlier.items():
+            # What could not be planned then, and could be now, has its own step by now.
+            resolved = not step.rule and (step.task, step.table.rpartition(".")[2]) in looked_at
+            if place not in planned and (resolved or (step.task not in unsure and _unfinished(step))):
                 note = "planned again, there was nothing left to do"
                 await self.conduct.ledger.end_step(step.id, _NOT_NEEDED, note=note, size=None, seconds=0)
+
+    def _resumed(self, step: Step) -> Cursor | None:
+        before = self.carried.get(step.place)
+        if before is None or before.cursor is None or before.strategy != step.strategy or isinstance(step, Settled):
+            return None
+        return step.go_on(before.cursor) if step.place in self.earlier else step.resume(before.cursor)
 
     def _has_a_turn(self, step: Step) -> bool:
         before = self.earlier.get(step.place)
@@ -215,22 +230,17 @@ def _turn(before: Carried | None) -> tuple[bool, int]:
     return (False, before.last_turn) if before is not None and before.starved else (True, 0)
 
 
-def _resumed(step: Step, before: Carried | None) -> Cursor | None:
-    if before is None or before.cursor is None or before.strategy != step.strategy or isinstance(step, Settled):
-        return None
-    return step.resume(before.cursor)
-
-
 def _concluded(steps: Iterable[StepResult], halt: Verdict | None) -> tuple[RunStatus, StopReason, str | None]:
     """A run is as good as its worst step: failed before interrupted before succeeded."""
     steps = tuple(steps)
-    for statuses, conclusion in (
-        ((StepStatus.FAILED, StepStatus.BLOCKED), RunStatus.FAILED),
-        ((StepStatus.INTERRUPTED, StepStatus.PENDING, StepStatus.RUNNING), RunStatus.INTERRUPTED),
-    ):
-        for step in steps:
-            if step.status in statuses:
-                return conclusion, step.stop_reason or StopReason.ERROR, step.error
-    if halt is not None:
+    failed = (StepStatus.FAILED, StepStatus.BLOCKED)
+    unfinished = (StepStatus.INTERRUPTED, StepStatus.PENDING, StepStatus.RUNNING)
+    for step in steps:
+        if step.status in failed:
+            return RunStatus.FAILED, step.stop_reason or StopReason.ERROR, step.error
+    if halt is not None and (not steps or any(step.status in unfinished for step in steps)):
         return RunStatus.INTERRUPTED, halt.stop_reason, halt.message
+    for step in steps:
+        if step.status in unfinished:
+            return RunStatus.INTERRUPTED, step.stop_reason or StopReason.ERROR, step.error
     return RunStatus.SUCCEEDED, StopReason.DONE, None

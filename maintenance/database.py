@@ -13,7 +13,7 @@ from asyncpg import Connection, Record
 
 from maintenance.entra import Token
 from maintenance.errors import ConnectionLost, DatabaseError, StatementRefused
-from maintenance.refusals import Attempt, first_line
+from maintenance.refusals import REFUSED, Attempt, first_line
 from maintenance.settings import Settings
 from maintenance.sql import statement
 from maintenance.target import Auth, Target
@@ -78,7 +78,7 @@ async def _connect(target: Target, settings: Settings, name: str, *, read_only: 
                 timeout=_NEVER,
                 server_settings=_session(settings, name, read_only=read_only),
             )
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+    except REFUSED as error:
         raise attempt.refused(error) from error
 
 

@@ -67,7 +67,7 @@ def _planned(step: Step) -> Document:
 
 def _done(step: StepResult) -> Document:
     document = {**asdict(step), "seconds": round(step.seconds, 3)}
-    del document["id"], document["rule"]
+    del document["id"], document["rule"], document["cursor"]
     return document
 
 

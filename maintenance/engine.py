@@ -27,6 +27,8 @@ from maintenance.witness import Witness, Witnesses
 
 _DYING = 6.0
 """Seconds within which the server notices that the client of a busy session is gone (database.sql, watch_client)."""
+_WAITING = 30.0
+"""Seconds that a slice waits for another run to end, before its message is sent anew."""
 
 
 async def planned(request: Request, settings: Settings, *, budget: Budget | None = None) -> Plan:
@@ -78,20 +80,33 @@ async def performed(
 async def performed_once(
     request: Request, settings: Settings, *, budget: Budget | None = None, witness: Witness | None = None
 ) -> Run | None:
-    """As `performed`; None where a request with the same key has been taken up before, and then nothing is touched."""
+    """As `performed`, but once for all copies of a message, by the key of the request.
+
+    None where another copy is at work or has done it; the run as it stands where all that is left to do with it is to
+    ask for its next slice.
+
+    Raises:
+        LeaseHeld: the run of this request died, and another one is at work; worth trying again later.
+    """
     selected(request.names)
     async with _conducting(settings, budget, witness) as conduct:
+        ledger = conduct.ledger
         try:
             async with lease(conduct.connection):
-                return await conduct.begin(request)
+                run = await conduct.begin(request)
         except LeaseHeld as error:
-            await conduct.ledger.install()
-            run_id = await conduct.ledger.skip(request, str(error))
-            if run_id is None:
-                return None
-            run = await conduct.ledger.known(run_id)
-            conduct.witness.run_ended(run, None)
-            return run
+            await ledger.install()
+            known = await ledger.requested(request.key)
+            if known is None:
+                run = await ledger.known(await ledger.skip(request, str(error)))
+                conduct.witness.run_ended(run, None)
+                return run
+            if await ledger.is_due(known, 0) and (await ledger.known(known)).status is not RunStatus.RUNNING:
+                raise
+            return None
+        if run is None and (known := await ledger.requested(request.key)):
+            return await _left_over(ledger, known, 0)
+        return run
 
 
 async def queued(request: Request, settings: Settings) -> Run:
@@ -117,7 +132,10 @@ async def queued(request: Request, settings: Settings) -> Run:
 async def continued(
     run_id: int, number: int, settings: Settings, *, budget: Budget | None = None, witness: Witness | None = None
 ) -> Run | None:
-    """Do the slice after slice `number` of a run; None where that was done before, or a newer run has overtaken it.
+    """Do the slice after slice `number` of a run.
+
+    None where that was done before, or a newer run has overtaken it; the run as it stands where that slice was done and
+    all that is left to do is to ask for the one after it.
 
     Raises:
         LeaseHeld: another run is at work; worth trying again later.
@@ -125,17 +143,25 @@ async def continued(
     """
     async with _conducting(settings, budget, witness) as conduct:
         ledger = conduct.ledger
-        if not await ledger.readable() or not await ledger.is_due(run_id, number):
+        if not await ledger.readable():
             return None
+        if not await ledger.is_due(run_id, number):
+            return await _left_over(ledger, run_id, number)
         # Either the other copy of this message is at work, or its session died and the server has yet to notice.
         running = (await ledger.known(run_id)).status is RunStatus.RUNNING
         try:
-            async with lease(conduct.connection, _DYING if running else 0.0):
-                return await conduct.go_on(run_id, number)
+            async with lease(conduct.connection, _DYING if running else _WAITING):
+                run = await conduct.go_on(run_id, number)
         except LeaseHeld:
-            if running:
+            if (await ledger.known(run_id)).status is RunStatus.RUNNING:
                 return None
             raise
+        return run or await _left_over(ledger, run_id, number)
+
+
+async def _left_over(ledger: Ledger, run_id: int, number: int) -> Run | None:
+    """The run whose slice after `number` was its last and left work: its worker may have died before it said so."""
+    return await ledger.known(run_id) if await ledger.is_due(run_id, number + 1) else None
 
 
 async def abandoned(run_id: int, number: int, why: str, settings: Settings) -> Run | None:
@@ -145,21 +171,11 @@ async def abandoned(run_id: int, number: int, why: str, settings: Settings) -> R
         MaintenanceError: the ledger cannot be reached.
     """
     async with connected(settings, name="maintenance abandon") as connection:
-        ledger = Ledger(connection)
-        if not await ledger.readable() or not await ledger.is_due(run_id, number):
-            return None
-        if (await ledger.known(run_id)).status is RunStatus.RUNNING:
-            try:
-                async with lease(connection, _DYING):
-                    await ledger.close_dead()
-            except LeaseHeld:
-                return None
-        await ledger.abandon(run_id, why)
-        return await ledger.known(run_id)
+        return await _abandoned(connection, run_id, number, why)
 
 
 async def never_begun(request: Request, why: str, settings: Settings) -> Run | None:
-    """Write down that a run failed which nobody could begin; None where its request has been taken up.
+    """Write down that a run failed which nobody could begin, or get through its first slice; None as for `abandoned`.
 
     Raises:
         MaintenanceError: the ledger cannot be reached.
@@ -169,9 +185,24 @@ async def never_begun(request: Request, why: str, settings: Settings) -> Run | N
         await ledger.install()
         run_id = await ledger.begin(request, await clock(connection))
         if run_id is None:
-            return None
+            known = await ledger.requested(request.key)
+            return None if known is None else await _abandoned(connection, known, 0, why)
         await ledger.abandon(run_id, why)
         return await ledger.known(run_id)
+
+
+async def _abandoned(connection: Connection, run_id: int, number: int, why: str) -> Run | None:
+    ledger = Ledger(connection)
+    if not await ledger.readable() or not await ledger.is_due(run_id, number):
+        return None
+    if (await ledger.known(run_id)).status is RunStatus.RUNNING:
+        try:
+            async with lease(connection, _DYING):
+                await ledger.close_dead()
+        except LeaseHeld:
+            return None
+    await ledger.abandon(run_id, why)
+    return await ledger.known(run_id)
 
 
 @asynccontextmanager
@@ -193,7 +224,7 @@ async def _asked(step: Step, connection: Connection) -> Step:
         stopped = await step.guard(connection)
     except asyncpg.PostgresError as error:
         verdict = failure(connection, error)
-        return replace(guarded(step, str(error)), summary=f"could not be planned: {error}", verdict=verdict)
+        return replace(guarded(step, ""), summary=f"could not be planned: {verdict.message}", verdict=verdict)
     return step if stopped is None else guarded(step, stopped)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 _PATIENCE = 4
 """A token may take so many times as long as a connection: an endpoint that is asked too often answers 429 and says how
 long to wait. https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token"""
+_QUOTED = re.compile(r"Content: .*", re.IGNORECASE | re.DOTALL)
+_SECRET = re.compile(r"""access_?token\W+[^\s"',}]+|eyJ[\w.-]+|[\w.+/=~-]{80,}""", re.IGNORECASE)
 REMEDY = (
     "in Azure, give the app a managed identity (and set AZURE_CLIENT_ID if it is a user-assigned one); elsewhere type "
     "`az login`; or set MAINTENANCE_AUTH=password to log in with PGPASSWORD"
@@ -61,23 +65,33 @@ class Token:
         from azure.core.exceptions import AzureError
 
         try:
-            async with _credential(self._target) as credential:
+            async with _credential(self._target, self.patience) as credential:
                 token = await credential.get_token(self._target.scope)
+            # Typed as text, and None where the endpoint says so.
+            if not isinstance(token.token or None, str):
+                raise ValueError("the identity endpoint answered without a token")
         except (AzureError, ValueError) as error:
-            raise IdentityError(
-                f"No identity gave a token to log in to {self._target} ({_said(error)}), so nothing was done; {REMEDY}."
-            ) from error
-        self.expires_on = token.expires_on
-        return token.token
+            said = _said(error)
+        else:
+            self.expires_on = token.expires_on
+            return token.token
+        # Outside, so that no chain of errors has what azure-identity quotes of the answer.
+        raise IdentityError(
+            f"No identity gave a token to log in to {self._target} ({said}), so nothing was done; {REMEDY}."
+        )
 
 
-def _credential(target: Target) -> DefaultAzureCredential:
+def _credential(target: Target, patience: float) -> DefaultAzureCredential:
     """Narrowed to what is configured, so that a deployed app never logs in as somebody else than it says."""
     from azure.identity.aio import DefaultAzureCredential
 
+    # It logs what an endpoint answered, token and all. Our own error says what went wrong.
+    logging.getLogger("azure.identity").setLevel(logging.CRITICAL + 1)
     found = target.identity
     return DefaultAzureCredential(
         managed_identity_client_id=target.client_id,
+        # Ended by itself, and not by our limit, which would leave `az` behind.
+        process_timeout=max(1, int(patience / 2)),
         exclude_workload_identity_credential=found is not Identity.WORKLOAD,
         exclude_managed_identity_credential=found is Identity.WORKLOAD,
         exclude_cli_credential=found is not Identity.UNKNOWN,
@@ -90,6 +104,7 @@ def _credential(target: Target) -> DefaultAzureCredential:
 
 
 def _said(error: Exception) -> str:
-    """The error in one line of bearable length."""
+    """The error in one line of bearable length, without what it quotes: an odd answer may have the token in it."""
     text = " ".join(str(error).split())
+    text = _SECRET.sub("***", _QUOTED.sub("", text))
     return text if len(text) <= 400 else f"{text[:400]}..."

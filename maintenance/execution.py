@@ -19,6 +19,7 @@ from maintenance.ledger import Ledger
 from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.pace import Pace
 from maintenance.planner import ALMOST_OVER, OUT_OF_BUDGET, failure
+from maintenance.refusals import first_line
 from maintenance.settings import Settings
 from maintenance.witness import Outcome, Witness
 
@@ -53,6 +54,7 @@ class _Tally:
     rows: int = 0
     updated: int = 0
     batches: int = 0
+    before: int = 0
     size: int | None = None
     note: str | None = None
 
@@ -68,14 +70,18 @@ class Execution:
     witness: Witness
     run_id: int
 
-    async def step(self, step: Step, step_id: int, cursor: Cursor | None, halt: Verdict | None = None) -> Verdict:
-        """Do a step as far as the budget goes, and write down how it ended; `halt` is why it must not even begin.
+    async def step(
+        self, step: Step, step_id: int, cursor: Cursor | None, *, halt: Verdict | None, batches: int
+    ) -> Verdict:
+        """Do a step as far as the budget goes, and write down how it ended.
+
+        `halt` is why it must not even begin; `batches` are those of the run's earlier slices.
 
         Raises:
             PostgresError, InterfaceError, OSError: the connection was lost.
         """
         began = time.monotonic()
-        tally = _Tally()
+        tally = _Tally(before=batches)
         size = lag = None
         if isinstance(step, Settled):
             verdict = step.verdict
@@ -104,12 +110,12 @@ class Execution:
         except pg.QueryCanceledError as error:
             return OUT_OF_BUDGET if self.budget.left < ALMOST_OVER else failure(self.connection, error)
         except pg.LockNotAvailableError as error:
-            if tally.batches == 0:
+            if tally.before + tally.batches == 0:
                 return failure(self.connection, error)
             return Verdict(
                 status=StepStatus.INTERRUPTED,
                 stop_reason=StopReason.LOCK,
-                message=f"{error}; the application holds what is left, the next run goes on from here",
+                message=f"{first_line(error)}; the application holds what is left, the next run goes on from here",
                 sqlstate=error.sqlstate,
             )
         except asyncpg.PostgresError as error:

@@ -11,6 +11,7 @@ from asyncpg import Connection
 from maintenance import policy_file
 from maintenance.database import clock, connected
 from maintenance.errors import UsageError
+from maintenance.ledger import TABLES
 from maintenance.names import LONGEST_NAME, Fragment, Table, listed, quoted
 from maintenance.needs import Finding, Need, Operators, Privilege, Remark, needs
 from maintenance.policy import Policy
@@ -33,9 +34,12 @@ With a password:
   create role {role} login;"""
 _LEDGER = "The ledger, where runs are written down. Made here, the role needs no right to create anything."
 _MEMBERSHIPS = """\
-Before PostgreSQL 17 only its owner may VACUUM and ANALYZE a table. The lines below give the role ALL that the owner
-may do, DROP included. Leave them out if that is too much: vacuum and statistics then are reported as blocked, and
-`python -m maintenance run retention duplicates orphans unreferenced` runs without them."""
+Before PostgreSQL 17 only its owner may VACUUM and ANALYZE a table. Without that, vacuum and statistics are reported as
+blocked, and `python -m maintenance run retention duplicates orphans unreferenced` runs without them. The lines below
+give the role ALL that the owner may do, DROP included; take away the dashes in front if you want that."""
+_MIGHTY = """\
+{owner} owns tables that are to be vacuumed, and may do far more than that (a superuser, an administrator, or one that \
+may make roles), so no membership in it is proposed: give the tables to another owner, or leave VACUUM to autovacuum"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,13 +96,15 @@ async def grants(role: str, connection: Connection, policy: Policy) -> Grants:
         oids = [need.oid for need in wanted if need.privilege is Privilege.MAINTAIN]
         wanted = [need for need in wanted if need.privilege is not Privilege.MAINTAIN]
         owners = await connection.fetch(statement("grants", "owners"), oids)
-        names = [row["name"] for row in owners if row["name"] != role]
+        names = [row["name"] for row in owners if row["name"] != role and not row["mighty"]]
+        found += [Remark(text=_MIGHTY.format(owner=_line(row["name"]))) for row in owners if row["mighty"]]
         memberships = tuple(Grant(what=quoted(n), role=role, about=n, why="vacuum and statistics") for n in names)
     ledger, rights = quoted("maintenance"), "select, insert, update, delete"
+    tables = listed([Table(schema="maintenance", name=name).sql for name in TABLES])
     fixed = (
         (f"connect on database {quoted(database)}", database, "to log in"),
         (f"usage on schema {ledger}", "maintenance", "the ledger"),
-        (f"{rights} on all tables in schema {ledger}", "maintenance", "to write down runs, and to prune them"),
+        (f"{rights} on table {tables}", "maintenance", "to write down runs, and to prune them"),
     )
     return Grants(
         role=role,
@@ -158,7 +164,7 @@ def rendered(grants: Grants) -> str:
         parts += [f"\n-- {_line(about)}", *(_line_of(grant) for grant in group)]
     parts.append("\ncommit;")
     if grants.memberships:
-        parts += [f"\n{_comment(_MEMBERSHIPS)}", *(_line_of(grant) for grant in grants.memberships)]
+        parts += [f"\n{_comment(_MEMBERSHIPS)}", *(f"-- {_line_of(grant)}" for grant in grants.memberships)]
     if grants.remarks:
         parts += ["", *(f"-- {_line(remark)}" for remark in grants.remarks)]
     return "\n".join(parts) + "\n"

@@ -15,6 +15,9 @@ from maintenance.models import Batch, Cursor, RunStatus, Step, StepStatus, StopR
 from maintenance.runs import Request, Run, StepResult
 from maintenance.sql import script, statement
 
+TABLES = ("run", "step", "pause")
+"""The tables of the ledger, in schema `maintenance`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
@@ -98,26 +101,30 @@ class Ledger:
         """Write down that a run is asked for, which somebody else will take up; returns its id."""
         return int(await self.connection.fetchval(statement("ledger", "queue_run"), *_asked(request)))
 
-    async def skip(self, request: Request, why: str) -> int | None:
-        """Write down that a run did not begin since another holds the lease; returns its id, or None as `begin`."""
-        id_ = await self.connection.fetchval(statement("ledger", "skip_run"), *_asked(request), why)
-        return None if id_ is None else int(id_)
+    async def skip(self, request: Request, why: str) -> int:
+        """Write down that a run did not begin since another holds the lease; returns its id."""
+        name, tables, scheduler, by, _, budget = _asked(request)
+        values = (name, tables, scheduler, by, budget, why)
+        return int(await self.connection.fetchval(statement("ledger", "skip_run"), *values))
 
-    async def is_requested(self, key: str) -> bool:
-        """Whether a run of this request is in the ledger."""
-        return bool(await self.connection.fetchval(statement("ledger", "is_requested"), key))
+    async def requested(self, key: str | None) -> int | None:
+        """The run of the request with that key, or None."""
+        id_ = await self.connection.fetchval(statement("ledger", "requested"), key)
+        return None if id_ is None else int(id_)
 
     async def is_due(self, run_id: int, slice_: int) -> bool:
         """Whether slice number `slice_` of a run was its last and it has work left."""
         return bool(await self.connection.fetchval(statement("ledger", "is_due"), run_id, slice_))
 
-    async def take_up(self, run_id: int, now: datetime) -> None:
-        """Write down that the next slice of a run begins; `now` is the instant of a run that begins with it."""
-        await self.connection.execute(statement("ledger", "take_up"), run_id, now)
+    async def take_up(self, run_id: int, slice_: int, now: datetime) -> None:
+        """Write down that the slice after `slice_` begins; `now` is the instant of a run that begins with it."""
+        await self.connection.execute(statement("ledger", "take_up"), run_id, slice_, now)
 
     async def abandon(self, run_id: int, why: str) -> None:
         """Write down that a run failed since nobody could take it up; one that has ended well stays as it is."""
-        await self.connection.execute(statement("ledger", "abandon"), run_id, why)
+        async with self.connection.transaction():
+            await self.connection.execute(statement("ledger", "abandon"), run_id, why)
+            await self.connection.execute(statement("ledger", "abandon_steps"), run_id)
 
     async def add(self, run_id: int, step: Step, cursor: Cursor | None) -> int:
         """Write down a step that is to be done, and where it will start; returns its id."""
@@ -226,6 +233,7 @@ def _result(row: Record) -> StepResult:
         batches=row["batches"], seconds=row["seconds"], bytes_before=row["bytes_before"],
         bytes_after=row["bytes_after"], summary=row["summary"], note=row["note"], error=row["error"],
         sqlstate=row["sqlstate"], rule=row["rule"],
+        cursor=row["cursor"],
     )  # fmt: skip
 
 

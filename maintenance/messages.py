@@ -36,8 +36,8 @@ class Continue:
     run: int
     name: str
     slice: int
-    batches: int
-    """What the run has committed so far: a slice that adds nothing to it is the last."""
+    progress: str
+    """How far the run had come: a slice that changes nothing about it is the last."""
     target: str | None
 
     def text(self) -> str:
@@ -60,9 +60,9 @@ def parse(text: str) -> Message:
         if not others and kind == "begin":
             return Begin(name=_text(fields.pop("name")), key=_text(fields.pop("key")), **_target(fields))
         if not others and kind == "continue":
-            run, slice_, batches = (_number(fields.pop(name)) for name in ("run", "slice", "batches"))
-            name = _text(fields.pop("name"))
-            return Continue(run=run, name=name, slice=slice_, batches=batches, **_target(fields))
+            run, slice_ = _number(fields.pop("run")), _number(fields.pop("slice"), 2**31 - 2)
+            name, progress = _text(fields.pop("name")), _text(fields.pop("progress"))
+            return Continue(run=run, name=name, slice=slice_, progress=progress, **_target(fields))
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise UsageError(
             f"A message in the queue cannot be understood ({error}); it was not sent by this app."
@@ -78,12 +78,12 @@ def _target(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
         raise ValueError(f"{value!r} is no text")
     return value
 
 
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+def _number(value: object, largest: int = 2**63 - 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
         raise ValueError(f"{value!r} is no number")
     return value

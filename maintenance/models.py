@@ -138,6 +138,10 @@ class Step(ABC):
         """Whether a smaller limit would make the next batch shorter."""
         return self.transactional
 
+    def go_on(self, cursor: Cursor) -> Cursor | None:
+        """Where to go on with the cursor of an earlier slice, whose instant was ours; None starts anew."""
+        return cursor
+
     def resume(self, cursor: Cursor) -> Cursor | None:
         """Where to go on with the cursor of an earlier run; None starts anew."""
         return cursor

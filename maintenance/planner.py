@@ -17,6 +17,7 @@ from maintenance.errors import PolicyError, UsageError
 from maintenance.models import Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.names import Table, TableName
 from maintenance.policy import Policy
+from maintenance.refusals import first_line
 from maintenance.tasks.survey import Draft, Survey, Task
 
 ALMOST_OVER = 0.2
@@ -29,6 +30,8 @@ _REMEDIES: dict[type[asyncpg.PostgresError], str] = {
     "its foreign key ON DELETE CASCADE, or this rule a `where`",
     pg.RestrictViolationError: "; rows of another table refer to what the rule would delete: give this rule a `where`",
 }
+UNPLANNED = "*"
+"""The table of a draft that is about many, where it could not be planned."""
 OUT_OF_BUDGET = Verdict(
     status=StepStatus.INTERRUPTED,
     stop_reason=StopReason.BUDGET,
@@ -49,7 +52,9 @@ class Scope:
 
     def steps(self, step: Step) -> bool:
         """Whether a step is about one of these tables."""
-        return step.table in self.tables or (isinstance(step, Settled) and step.table.name in self.names)
+        if isinstance(step, Settled) and (step.table.name in self.names or step.table.name == UNPLANNED):
+            return True
+        return step.table in self.tables
 
 
 async def scope(connection: Connection, policy: Policy, names: Sequence[str], tasks: Sequence[Task]) -> Scope | None:
@@ -111,7 +116,7 @@ async def _drafted(draft: Draft, survey: Survey, budget: Budget) -> list[Step]:
             verdict = OUT_OF_BUDGET
         else:
             verdict = failure(survey.connection, error)
-    name = draft.table or TableName(schema=None, name="*")
+    name = draft.table or TableName(schema=None, name=UNPLANNED)
     table = Table(schema=name.schema or "", name=name.name)
     return [Settled(task=draft.task, table=table, summary=f"could not be planned: {verdict.message}", verdict=verdict)]
 
@@ -126,7 +131,8 @@ def failure(connection: Connection, error: asyncpg.PostgresError) -> Verdict:
         raise error
     reason = StopReason.LOCK if isinstance(error, pg.LockNotAvailableError) else StopReason.ERROR
     remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "")
-    message = " ".join(f"{error}{remedy}".split())
+    # Not the details: they quote the row.
+    message = " ".join(f"{first_line(error)}{remedy}".split())
     return Verdict(status=StepStatus.FAILED, stop_reason=reason, message=message, sqlstate=error.sqlstate)
 
 

@@ -14,8 +14,13 @@ from maintenance.entra import REMEDY, Token
 from maintenance.errors import DatabaseError, IdentityError, MaintenanceError
 from maintenance.target import Auth, Target
 
-Refused = asyncpg.PostgresError | asyncpg.InterfaceError | OSError | ValueError
-"""All that an attempt to connect may raise; a TimeoutError is an OSError."""
+REFUSED = (
+    asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError, AttributeError,
+)  # fmt: skip
+"""All that an attempt to connect may raise; a TimeoutError is an OSError, and a peer that is no PostgreSQL confuses the
+driver."""
+_EXPIRED, _NOT_YET, _REVOKED = 10, 9, 23
+"""OpenSSL's codes. https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +31,7 @@ class Attempt:
     seconds: float
     token: Token | None
 
-    def refused(self, error: Refused) -> MaintenanceError:
+    def refused(self, error: Exception) -> MaintenanceError:
         """What to tell the user."""
         if isinstance(error, asyncpg.PostgresError):
             return self._by_server(error)
@@ -34,6 +39,11 @@ class Attempt:
             return self._by_tls(error)
         if isinstance(error, OSError):
             return self._by_network(error)
+        if isinstance(error, asyncpg.InternalClientError | AttributeError):
+            return DatabaseError(
+                f"What answers at {self.target} does not talk like a PostgreSQL that we can use ({error}); check "
+                "PGHOST, PGPORT and PGTARGETSESSIONATTRS."
+            )
         return DatabaseError(
             f"The connection settings for {self.target} cannot be used ({error}); check the PG* variables."
         )
@@ -48,6 +58,11 @@ class Attempt:
             return DatabaseError(
                 f"{self.target} let the role {self.target.user} log in, but not connect to this database ({said}); "
                 "GRANT CONNECT ON DATABASE to it."
+            )
+        if isinstance(error, pg.ProtocolViolationError):
+            return DatabaseError(
+                f"{self.target} does not take our session settings ({said}), as a PgBouncer does not; let PGPORT be "
+                "that of the server itself (5432)."
             )
         return DatabaseError(f"{self.target} does not accept the connection ({said}); try again later.")
 
@@ -64,7 +79,7 @@ class Attempt:
                 f"the token had ended {self.token.expired:.0f} s before, by this machine's clock: set the clock right, "
                 "or look why the identity endpoint gives out old tokens"
             )
-        if re.search("expired", said, re.IGNORECASE):
+        if re.search("expired", re.sub('"[^"]*"', "", said), re.IGNORECASE):
             return "the token has expired by the server's clock: set this machine's clock right, then run again"
         return (
             f"the token was fetched, so the identity is there, but the database does not take it for the role "
@@ -79,14 +94,22 @@ class Attempt:
             if "mismatch" in error.verify_message or "not valid for" in error.verify_message:
                 return DatabaseError(
                     f"{target} has a certificate for another name ({error.verify_message}), so the login was not sent; "
-                    "let PGHOST be the name in the certificate, or set PGSSLMODE=verify-ca if you know the server."
+                    "let PGHOST be the name in the certificate, or set PGSSLMODE=verify-ca with PGSSLROOTCERT if you "
+                    "know the server."
+                )
+            if error.verify_code in (_EXPIRED, _NOT_YET, _REVOKED):
+                return DatabaseError(
+                    f"{target} has a certificate that is not valid now ({error.verify_message}), so the login was not "
+                    "sent; look at this machine's clock, and have the certificate renewed."
                 )
             return DatabaseError(
                 f"{target} has a certificate that nobody whom we trust has signed ({error.verify_message}), so the "
                 "login was not sent; name the root certificate's file in PGSSLROOTCERT, or install the system's "
                 "(ca-certificates)."
             )
-        return DatabaseError(f"TLS with {target} failed ({error}), so the login was not sent; check PGSSLMODE.")
+        return DatabaseError(
+            f"TLS with {target} failed ({error}), so the login was not sent; check PGSSLMODE and PGSSLROOTCERT."
+        )
 
     def _by_network(self, error: OSError) -> MaintenanceError:
         target = self.target
@@ -99,6 +122,11 @@ class Attempt:
             return DatabaseError(
                 f"{target} did not answer within {self.seconds:g} s; check PGHOST, PGPORT, the firewall, "
                 "or raise MAINTENANCE_CONNECT_TIMEOUT."
+            )
+        if error.filename is not None or isinstance(error, FileNotFoundError | PermissionError):
+            return DatabaseError(
+                f"A file for the connection to {target} cannot be read ({error}), so the login was not sent; check "
+                "PGSSLROOTCERT, PGSSLCERT, PGSSLKEY and the folder ~/.postgresql, or the folder of the Unix socket."
             )
         if isinstance(error, socket.gaierror):
             return DatabaseError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -52,6 +53,7 @@ class StepResult:
     error: str | None
     sqlstate: str | None
     rule: str
+    cursor: str | None
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -91,9 +93,10 @@ class Run:
         )  # fmt: skip
 
     @property
-    def batches(self) -> int:
-        """Batches of all its steps."""
-        return sum(step.batches for step in self.steps)
+    def progress(self) -> str:
+        """Changes with whatever its steps get done."""
+        state = [(step.id, step.status, step.rows, step.updated, step.cursor) for step in self.steps]
+        return f"{zlib.crc32(repr(state).encode()):08x}"
 
     @property
     def left_over(self) -> bool:

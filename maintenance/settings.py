@@ -18,7 +18,7 @@ from maintenance.variables import PREFIX, SETTINGS
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 36_500 * 86_400.0
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _NO_TELEMETRY = TelemetrySettings()
 
 
@@ -78,6 +78,8 @@ def load(
     Raises:
         SettingsError: a value cannot be used, or a variable starts with MAINTENANCE_ and is none of ours.
     """
+    if environment is None:
+        _forget_empty()
     env = {**(os.environ if environment is None else environment), **(overlay or {})}
     _refuse_unknown(env)
     defaults = Settings()
@@ -101,6 +103,12 @@ def load(
         telemetry=telemetry(env, hosted=hosted),
         hosted=hosted,
     )
+
+
+def _forget_empty() -> None:
+    """An empty variable counts as unset, also for the driver, which reads those of libpq by itself."""
+    for name in [name for name, value in os.environ.items() if name.startswith("PG") and not value]:
+        del os.environ[name]
 
 
 def parse_duration(text: str) -> float:

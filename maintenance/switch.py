@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from asyncpg import Connection
+from asyncpg import Connection, Record
 
+from maintenance.database import fetch_one
 from maintenance.sql import statement
 
 
@@ -29,11 +30,7 @@ class Pause:
 
 async def pause(connection: Connection, *, by: str | None, reason: str | None) -> Pause:
     """Pause all runs; one that is paused already stays paused since then. The ledger must be installed."""
-    await connection.execute(statement("ledger", "pause"), by, reason)
-    paused = await found(connection)
-    if paused is None:
-        raise AssertionError("the switch was turned back in the same instant")
-    return paused
+    return _pause(await fetch_one(connection, statement("ledger", "pause"), by, reason))
 
 
 async def resume(connection: Connection) -> None:
@@ -44,4 +41,8 @@ async def resume(connection: Connection) -> None:
 async def found(connection: Connection) -> Pause | None:
     """The pause, or None where runs may begin."""
     row = await connection.fetchrow(statement("ledger", "paused"))
-    return None if row is None else Pause(since=row["since"], paused_by=row["paused_by"], reason=row["reason"])
+    return None if row is None else _pause(row)
+
+
+def _pause(row: Record) -> Pause:
+    return Pause(since=row["since"], paused_by=row["paused_by"], reason=row["reason"])

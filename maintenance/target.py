@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -14,6 +15,7 @@ from maintenance.errors import SettingsError
 SslMode = Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 MAY_BE_PLAIN: tuple[SslMode, ...] = ("disable", "allow", "prefer")
 """Modes in which the password or token may travel readable."""
+_NO_HOST = re.compile(r"[\s@=?&'\"\\]|:/")
 _SCOPE = "https://ossrdbms-aad.database.{}/.default"
 _CLOUDS = {
     ".postgres.database.azure.com": "windows.net",
@@ -77,7 +79,7 @@ def target_of(env: Mapping[str, str], name: str | None = None) -> Target | None:
         SettingsError: a value cannot be used, or would send the login readable over a network.
     """
     _refuse_missing_certificate(env)
-    host = env.get("PGHOST")
+    host = _host(env)
     if not host:
         return None
     port = env.get("PGPORT")
@@ -96,6 +98,26 @@ def target_of(env: Mapping[str, str], name: str | None = None) -> Target | None:
         sslmode=_sslmode(env, host),
         root_certificate=env.get("PGSSLROOTCERT") or None,
     )
+
+
+def _host(env: Mapping[str, str]) -> str:
+    """The host or hosts, each as the driver and the certificate have it.
+
+    A URL here may have a password in it, which nobody must see in a message: so it is not repeated.
+    """
+    hosts = [one.strip() for one in (env.get("PGHOST") or "").split(",")]
+    for one in hosts:
+        if not one.startswith("/") and _NO_HOST.search(one):
+            raise SettingsError(
+                "PGHOST is not the name or address of a host, nor a socket's folder (not shown: it may have a password "
+                "in it); the database, user and port have variables of their own."
+            )
+    if "://" in (env.get("PGDATABASE") or ""):
+        raise SettingsError(
+            "PGDATABASE is a URL (not shown: it may have a password in it); let it be the database's name, and set "
+            "PGHOST, PGPORT and PGUSER."
+        )
+    return ",".join(one if one.startswith("/") else one.strip("[]").rstrip(".") for one in hosts if one)
 
 
 def _auth(env: Mapping[str, str], host: str) -> Auth:
@@ -129,6 +151,11 @@ def _sslmode(env: Mapping[str, str], host: str) -> SslMode | None:
     text = env.get("PGSSLMODE")
     if not text:
         return None if is_local(host) else "verify-full"
+    if text == "require" and plain != "1" and not is_local(host) and _auth(env, host) is Auth.ENTRA:
+        raise SettingsError(
+            f"PGSSLMODE is 'require' and the login is Entra's, so the token would go to whoever answers as {host}; "
+            "unset it (verify-full is the default), or set MAINTENANCE_ALLOW_PLAINTEXT=1 if the network is yours."
+        )
     if text not in get_args(SslMode):
         raise SettingsError(f"PGSSLMODE is {text!r}; it must be one of {', '.join(get_args(SslMode))}.")
     if text in MAY_BE_PLAIN and plain != "1" and not is_local(host):
@@ -150,7 +177,7 @@ def is_local(host: str) -> bool:
 
 
 def _is_local(host: str) -> bool:
-    if host.startswith(("/", "@")) or _normal(host) == "localhost":
+    if host.startswith("/") or _normal(host) == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback

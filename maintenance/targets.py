@@ -38,16 +38,13 @@ class Entry(BaseModel):
         return given
 
 
-def each(settings: Settings) -> dict[str | None, Settings]:
-    """The settings for every database, by its name; without a file the one of the environment, by None.
+def names(settings: Settings) -> list[str | None]:
+    """The names of all databases, in the file's order; without a file the one of the environment, as None.
 
     Raises:
-        SettingsError: the file or a setting cannot be used.
+        SettingsError: the file cannot be used.
     """
-    if settings.targets is None:
-        return {None: settings}
-    entries = _read(settings.targets)
-    return {name: _of(entry, settings.targets, settings) for name, entry in entries.items()}
+    return [None] if settings.targets is None else list(_read(settings.targets))
 
 
 def one(settings: Settings, name: str | None) -> Settings:

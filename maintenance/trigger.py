@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from maintenance import settings as environment
 from maintenance import targets
 from maintenance.engine import abandoned, continued, never_begun, performed, performed_once
-from maintenance.errors import MaintenanceError, RunFailed, UsageError
+from maintenance.errors import LeaseHeld, RunFailed, UsageError
 from maintenance.messages import Begin, Continue, parse
 from maintenance.models import RunStatus
 from maintenance.runs import Request, Run
@@ -19,6 +19,7 @@ from maintenance.telemetry import observed
 from maintenance.witness import Event, Witness
 
 SCHEDULER = "functions"
+_SHOWN = 500
 _LOG = logging.getLogger("maintenance")
 
 
@@ -35,45 +36,50 @@ async def tick(name: str, *, late: bool = False) -> list[str]:
             _tell_late(name, late=late)
             return _after(await performed(_request(name), settings, witness=witness), settings)
     _tell_late(name, late=late)
-    fleet = targets.each(settings)
+    fleet = targets.names(settings)
     if settings.queue:
-        return [Begin(name=name, target=target, key=uuid.uuid4().hex).text() for target in fleet if target]
+        return [Begin(name=name, target=target, key=uuid.uuid4().hex).text() for target in fleet]
     # Without a queue all of them share this one invocation; side by side, as each waits mostly for its server.
-    outcomes = await asyncio.gather(*(_alone(name, one) for one in fleet.values()))
+    outcomes = await asyncio.gather(*(_alone(name, target, settings) for target in fleet))
     failures = [failure for failure in outcomes if failure]
     if failures:
         raise RunFailed("; ".join(failures))
     return []
 
 
-async def received(text: str) -> list[str]:
+async def received(body: bytes) -> list[str]:
     """Do what a message asks for, unless it has been done; returns the messages to send for what remains.
 
     Raises:
-        LeaseHeld: another run is at work; the queue delivers the message again.
         RunFailed, MaintenanceError: as for `tick`.
     """
+    text = body.decode(errors="replace")
     message = parse(text)
     settings = targets.one(environment.load(hosted=True), message.target)
     async with _following(message, settings) as witness:
-        if isinstance(message, Begin):
-            run = await performed_once(_request(message.name, message.key), settings, witness=witness)
-        else:
-            run = await continued(message.run, message.slice, settings, witness=witness)
-        before = message.batches if isinstance(message, Continue) else 0
+        try:
+            if isinstance(message, Begin):
+                run = await performed_once(_request(message.name, message.key), settings, witness=witness)
+            else:
+                run = await continued(message.run, message.slice, settings, witness=witness)
+        except LeaseHeld as error:
+            # Not left to the host, which counts attempts and would give up on a run for which nothing is wrong.
+            _LOG.info("a message has to wait: %s", error, extra={"event": Event.MESSAGE_WAITS})
+            return [text]
         if run is None:
             _LOG.info("a message came twice or too late: %s", text, extra={"event": Event.MESSAGE_STALE})
             return []
-        return _after(run, settings, before)
+        return _after(run, settings, message.progress if isinstance(message, Continue) else "")
 
 
-async def given_up(text: str) -> None:
+async def given_up(body: bytes) -> None:
     """Mark the run as failed whose message could not be handled time and again.
 
     Raises:
         MaintenanceError: its ledger cannot be reached.
     """
-    _LOG.error("a message was given up: %s", text, extra={"event": Event.MESSAGE_GIVEN_UP})
+    text = body.decode(errors="replace")
+    _LOG.error("a message was given up: %r", text[:_SHOWN], extra={"event": Event.MESSAGE_GIVEN_UP})
     try:
         message = parse(text)
         settings = targets.one(environment.load(hosted=True), message.target)
@@ -104,37 +110,38 @@ def _request(name: str, key: str | None = None) -> Request:
     return Request(names=tuple(name.split()), scheduler=SCHEDULER, key=key)
 
 
-async def _alone(name: str, settings: Settings) -> str | None:
+async def _alone(name: str, target: str | None, settings: Settings) -> str | None:
     """A run that must not stop the others; returns what went wrong."""
     try:
-        async with observed(settings, name, logged=True) as witness:
-            _after(await performed(_request(name), settings, witness=witness), settings)
-    except MaintenanceError as error:
-        target = settings.required_target().name
+        one = targets.one(settings, target)
+        async with observed(one, name, logged=True) as witness:
+            _after(await performed(_request(name), one, witness=witness), one)
+    except Exception as error:
+        # Whatever it is: the others are at work in the same invocation.
         _LOG.error("target %s: %s", target, error, extra={"event": Event.TARGET_FAILED, "target": target})
         return f"target {target}: {error}"
     return None
 
 
-def _after(run: Run, settings: Settings, before: int = 0) -> list[str]:
+def _after(run: Run, settings: Settings, before: str = "") -> list[str]:
     """What follows a slice: another one, or the end of the run, of which the host must hear when it is a bad one.
 
-    `before` is how many batches the run had when the slice began.
+    `before` is the run's progress when the slice began.
     """
     if _goes_on(run, settings, before):
         target = settings.required_target().name
-        return [Continue(run=run.id, name=run.name, slice=run.slices, batches=run.batches, target=target).text()]
+        return [Continue(run=run.id, name=run.name, slice=run.slices, progress=run.progress, target=target).text()]
     if run.status is RunStatus.FAILED:
         raise RunFailed(f"Run {run.id} {run.name} failed: {run.error}")
     return []
 
 
-def _goes_on(run: Run, settings: Settings, before: int) -> bool:
+def _goes_on(run: Run, settings: Settings, before: str) -> bool:
     if not run.left_over or not settings.queue or (run.budget is not None and run.budget - run.spent < 1):
         return False
-    if run.batches > before and run.slices < settings.slices:
+    if run.progress != before and run.slices < settings.slices:
         return True
-    why = "got no batch done in its last slice" if run.batches == before else f"has used up its {run.slices} slices"
+    why = "got nothing done in its last slice" if run.progress == before else f"has used up its {run.slices} slices"
     text = "Run %d %s %s; the rest waits for the next tick"
     _LOG.warning(text, run.id, run.name, why, extra={"event": Event.SLICES_USED_UP, "run_id": run.id})
     return False

@@ -24,6 +24,7 @@ class Event(StrEnum):
     TARGET_FAILED = "target_failed"
     SLICES_USED_UP = "slices_used_up"
     MESSAGE_STALE = "message_stale"
+    MESSAGE_WAITS = "message_waits"
     MESSAGE_GIVEN_UP = "message_given_up"
     MESSAGE_UNKNOWN = "message_unknown"
     HTTP_REFUSED = "http_refused"

@@ -31,6 +31,8 @@ class Endpoint:
     """Requests that are answered 429 before one is served."""
     delay: float = 0.0
     unknown: bool = False
+    odd: str | None = None
+    """What is answered instead; {token} in it is a token."""
     tokens: list[str] = field(default_factory=list)
     requests: list[dict[str, str]] = field(default_factory=list)
 
@@ -51,6 +53,8 @@ class Endpoint:
         token = _token()
         self.tokens.append(token)
         await self.issued(token)
+        if self.odd is not None:
+            return web.Response(text=self.odd.replace("{token}", token), content_type="application/json")
         return web.json_response(
             {"access_token": token, "expires_on": str(int(time.time() + self.lives)), "resource": RESOURCE,
              "token_type": "Bearer", "client_id": request.query.get("client_id", "system")}

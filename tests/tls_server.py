@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import trustme
@@ -35,7 +36,7 @@ def capable() -> Path | None:
 
 
 @contextmanager
-def tls_server(bin_directory: Path) -> Iterator[TlsServer]:
+def tls_server(bin_directory: Path, until: datetime | None = None) -> Iterator[TlsServer]:
     """The server, until the block ends."""
     # Not in pytest's folder: the server may run as `nobody`, who cannot enter that.
     folder = Path(tempfile.mkdtemp(prefix="maintenance-tls-"))
@@ -45,7 +46,7 @@ def tls_server(bin_directory: Path) -> Iterator[TlsServer]:
         files = {name: folder / f"{name}.pem" for name in ("right", "wrong", "chain", "key")}
         right.cert_pem.write_to_path(files["right"])
         wrong.cert_pem.write_to_path(files["wrong"])
-        issued = right.issue_cert(NAME)
+        issued = right.issue_cert(NAME, not_after=until)
         files["chain"].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(files["key"])
         files["key"].chmod(0o600)

@@ -17,7 +17,7 @@ LARGEST_BODY = 16 * 1024
 _OF_THE_HOST = {"code", "clientId"}
 """Where a function key may stand in a query."""
 _Checked = TypeVar("_Checked", bound=BaseModel)
-_Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+_Text = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")]
 
 
 class _Body(BaseModel):

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
-from maintenance import switch
+from maintenance import switch, targets
 from maintenance.database import connected
 from maintenance.errors import MaintenanceError
 from maintenance.ledger import Ledger
 from maintenance.runs import Run
 from maintenance.settings import Settings
+from maintenance.witness import Event
 
+_LOG = logging.getLogger("maintenance")
 _PATIENCE = 20.0
 """Seconds; a monitor does not wait for long."""
 
 
-async def condition(settings: Settings) -> dict[str, object]:
+async def condition(settings: Settings, target: str | None) -> dict[str, object]:
     """`{target, reachable, error, ledger, paused, last_run}`; the error names hosts and roles, never a secret."""
-    target = settings.target.name if settings.target else None
     found: dict[str, object] = {
         "target": target, "reachable": False, "error": None, "ledger": False, "paused": False, "last_run": None,
     }  # fmt: skip
     try:
         async with (
             asyncio.timeout(_PATIENCE),
-            connected(settings, name="maintenance health", read_only=True) as connection,
+            connected(targets.one(settings, target), name="maintenance health", read_only=True) as connection,
         ):
             ledger = Ledger(connection)
             found["reachable"] = True
@@ -37,6 +39,9 @@ async def condition(settings: Settings) -> dict[str, object]:
         found |= {"reachable": False, "error": f"no answer within {_PATIENCE:g} s"}
     except MaintenanceError as error:
         found["error"] = str(error)
+    except Exception:
+        _LOG.exception("the condition of %s cannot be told", target, extra={"event": Event.HTTP_FAILED})
+        found["error"] = "this should not happen; the app's log has the error"
     return found
 
 

@@ -15,8 +15,10 @@ from http import HTTPStatus
 from maintenance.http.problems import Problem
 
 _IDS = (
-    "http://schemas.microsoft.com/identity/claims/objectidentifier", "oid", "appid", "azp",
+    "http://schemas.microsoft.com/identity/claims/objectidentifier", "oid",
 )  # fmt: skip
+_APPS = ("appid", "azp")
+_DELEGATED = ("scp", "http://schemas.microsoft.com/identity/claims/scope")
 _NAMES = ("preferred_username", "name", "app_displayname")
 _LONGEST = 200
 
@@ -36,7 +38,10 @@ def admitted(headers: Mapping[str, str], allowed: frozenset[str], *, vouched: bo
             "any name into the headers; turn it on (which sets WEBSITE_AUTH_ENABLED), or unset the list.",
         )
     claims = _claims(headers.get("X-MS-CLIENT-PRINCIPAL"))
-    ids = {value.lower() for kind, value in claims if kind in _IDS}
+    # The application of a token with a scope is only the one that a user has signed in through.
+    delegated = any(kind in _DELEGATED for kind, _ in claims)
+    kinds = _IDS if delegated else (*_IDS, *_APPS)
+    ids = {value.lower() for kind, value in claims if kind in kinds}
     ids.add((headers.get("X-MS-CLIENT-PRINCIPAL-ID") or "").strip().lower())
     ids.discard("")
     if not ids:
@@ -61,8 +66,10 @@ def _claims(header: str | None) -> list[tuple[str, str]]:
     if not header:
         return []
     try:
-        found = json.loads(base64.b64decode(header, validate=True))["claims"]
-        return [(claim["typ"], claim["val"]) for claim in found if isinstance(claim["val"], str)]
+        told = json.loads(base64.b64decode(header, validate=True))
+        claims = [(claim["typ"], claim["val"]) for claim in told["claims"] if isinstance(claim["val"], str)]
+        # Another provider's `oid` is not Entra's.
+        return claims if told.get("auth_typ", "aad") == "aad" else []
     except (binascii.Error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Problem(
             HTTPStatus.UNAUTHORIZED, "The header X-MS-CLIENT-PRINCIPAL is not what App Service writes; sign in again."

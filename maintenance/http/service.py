@@ -95,7 +95,7 @@ async def _start(asked: _Asked) -> Answer:
         document=run_document(run),
         status=HTTPStatus.ACCEPTED,
         headers={"Location": asked.call.below(f"{run.id}{query}"), **RETRY_AFTER},
-        messages=(Continue(run=run.id, name=run.name, slice=0, batches=0, target=body.target).text(),),
+        messages=(Continue(run=run.id, name=run.name, slice=0, progress="none", target=body.target).text(),),
     )
 
 
@@ -154,8 +154,9 @@ async def _resume(asked: _Asked) -> Answer:
 
 async def _health(asked: _Asked) -> Answer:
     asked.call.only()
-    documents = await asyncio.gather(*(condition(one) for one in targets.each(asked.settings).values()))
-    well = all(document["reachable"] for document in documents)
+    names = targets.names(asked.settings)
+    documents = await asyncio.gather(*(condition(asked.settings, name) for name in names))
+    well = all(document["reachable"] and document["error"] is None for document in documents)
     return Answer(
         document={"status": "ok" if well else "unhealthy", "targets": documents},
         status=HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE,

@@ -30,7 +30,14 @@ where not exists (
 order by locked.schema, locked.name;
 
 -- name: owners
-select distinct pg_catalog.pg_get_userbyid(c.relowner) as name
+-- Mighty: whoever is a member of it could do far more than keep house.
+select distinct r.rolname as name,
+       r.rolsuper or r.rolcreaterole or r.rolbypassrls or exists (
+           select from pg_catalog.pg_roles above
+           where (above.rolname ~ '^pg_' or above.rolname = 'azure_pg_admin') and above.rolname <> 'pg_database_owner'
+             and pg_catalog.pg_has_role(r.oid, above.oid, 'MEMBER')
+       ) as mighty
 from pg_catalog.pg_class c
+join pg_catalog.pg_roles r on r.oid = c.relowner
 where c.oid = any ($1::oid[])
 order by 1;

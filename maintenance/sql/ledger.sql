@@ -56,51 +56,62 @@ values ($1, $2, 'queued', $3, $4, $5, $6, statement_timestamp(), 0)
 returning id;
 
 -- name: skip_run
-insert into maintenance.run (name, tables, status, stop_reason, scheduler, requested_by, request, budget, as_of, ended_at, error)
-values ($1, $2, 'skipped', 'lease', $3, $4, $5, $6, statement_timestamp(), clock_timestamp(), $7)
-on conflict (request) do nothing
+-- Without its request: whoever holds the lease may be a copy of it that has yet to write that down.
+insert into maintenance.run (name, tables, status, stop_reason, scheduler, requested_by, budget, as_of, ended_at, error)
+values ($1, $2, 'skipped', 'lease', $3, $4, $5, statement_timestamp(), clock_timestamp(), $6)
 returning id;
 
--- name: is_requested
-select exists (select from maintenance.run where request = $1);
+-- name: requested
+select id from maintenance.run where request = $1;
 
 -- name: is_due
 -- Whether slice $2 of a run has been done and the next one has not: what a message that comes late, twice, or after the run
--- was overtaken by a newer one must find false. A slice that died may be done again.
-select r.status in ('queued', 'interrupted', 'failed', 'running') and (
+-- was overtaken must find false. A slice that died may be done again. Overtaken: a newer run of that name did the work on
+-- these tables.
+select (
     (r.slices = $2 and r.status = 'queued')
     or (r.slices = $2 and r.status in ('interrupted', 'failed') and exists (
-        select from maintenance.step s
-        where s.run_id = r.id and s.status = 'interrupted' and s.stop_reason in ('budget', 'error')
+        select from maintenance.step s where s.run_id = r.id and s.status = 'interrupted' and s.stop_reason = 'budget'
     ))
-    or (r.slices = $2 + 1 and (r.status = 'running' or (r.status = 'interrupted' and r.stop_reason = 'error')))
+    or (r.slices = $2::int + 1 and (r.status = 'running' or (r.status = 'interrupted' and r.stop_reason = 'error')))
 ) and r.started_at > clock_timestamp() - interval '1 day'
   and (r.slices = 0 or not exists (
       select from maintenance.run newer
-      where newer.id > r.id and newer.name = r.name and newer.status not in ('skipped', 'queued')
+      where newer.id > r.id and newer.name = r.name
+        and (newer.tables = '{}' or (r.tables <> '{}' and newer.tables @> r.tables))
+        and (newer.status = 'succeeded' or exists (
+            select from maintenance.step s where s.run_id = newer.id and s.began_at is not null
+        ))
   )) as due
 from maintenance.run r
 where r.id = $1;
 
 -- name: take_up
+-- Not one more than there are: a slice that died and is done again is still the same one.
 update maintenance.run
-set status = 'running', slices = slices + 1, stop_reason = null, error = null, ended_at = null,
+set status = 'running', slices = $2 + 1, stop_reason = null, error = null, ended_at = null,
     started_at = case status when 'queued' then clock_timestamp() else started_at end,
-    as_of = case status when 'queued' then $2 else as_of end
-where id = $1 and status in ('queued', 'interrupted', 'failed');
+    as_of = case status when 'queued' then $3 else as_of end
+where id = $1 and slices in ($2, $2 + 1) and status in ('queued', 'interrupted', 'failed');
 
 -- name: abandon
 -- Only while the slice that nobody managed to do is still to be done.
 update maintenance.run
 set status = 'failed', stop_reason = 'error', ended_at = clock_timestamp(), error = $2
-where id = $1 and status in ('queued', 'running', 'interrupted');
+where id = $1 and status in ('queued', 'running', 'interrupted', 'failed');
+
+-- name: abandon_steps
+-- So that a late copy of the message does not find work that waits for time.
+update maintenance.step set stop_reason = 'error'
+where run_id = $1 and status = 'interrupted' and stop_reason = 'budget';
 
 -- name: paused
 select since, paused_by, reason from maintenance.pause;
 
 -- name: pause
 insert into maintenance.pause (paused_by, reason) values ($1, $2)
-on conflict (only_one) do update set paused_by = excluded.paused_by, reason = excluded.reason;
+on conflict (only_one) do update set paused_by = excluded.paused_by, reason = excluded.reason
+returning since, paused_by, reason;
 
 -- name: resume
 delete from maintenance.pause;
@@ -154,7 +165,9 @@ where changed_at is not null
 group by table_name;
 
 -- name: prune
-delete from maintenance.run where ended_at < clock_timestamp() - make_interval(secs => $1);
+-- Never one that may still go on in another slice.
+delete from maintenance.run where ended_at < clock_timestamp() - make_interval(secs => $1)
+  and not (status in ('interrupted', 'failed') and started_at > clock_timestamp() - interval '1 day');
 
 -- name: runs
 select * from maintenance.run order by id desc limit $1;

@@ -110,6 +110,10 @@ class DuplicatesStep(Step):
         """With a new pass: the old one went with its session."""
         return None
 
+    def go_on(self, cursor: Cursor) -> Cursor | None:
+        """With a new pass."""
+        return None
+
 
 def drafts(policy: Policy) -> list[Draft]:
     """One a table of a rule."""

@@ -21,8 +21,8 @@ async def stretch(
 ) -> Batch:
     """Do `work` on the next `limit` blocks; it gets the range as row addresses and returns rows deleted and rewritten.
 
-    A pass that an earlier run began goes to the end and then over the blocks in front of where it was taken up, so that
-    what has become due there since is not missed; that second lap happens once.
+    A pass that an earlier run began goes to the end, and then over the blocks in front of where it was taken up: every
+    block is judged at the instant of the run that calls itself done.
     """
     place = cursor or {"block": 0}
     first = int(place.get("block") or 0)
@@ -39,9 +39,7 @@ async def stretch(
 
 
 def resume(cursor: Cursor) -> Cursor:
-    """The cursor of an earlier run, to be taken up by this one."""
-    if "taken_up" in cursor:
-        return cursor if cursor["taken_up"] is None else {"block": cursor["block"], "taken_up": cursor["taken_up"]}
+    """The cursor of an earlier run, to be taken up by this one, whose instant is another."""
     return {"block": cursor["block"], "taken_up": cursor["block"]}
 
 

@@ -121,10 +121,8 @@ class KeysetRetention(RetentionStep):
         return Batch(rows=row["gone"], cursor=following, done=not full, paced=page == limit)
 
     def resume(self, cursor: Cursor) -> Cursor | None:
-        """After the last moment of the earlier run; then once from the start, for late arrivals with an old date."""
-        if cursor.get("until") or not cursor["after"]:
-            return cursor
-        return {"after": cursor["after"], "taken_up": cursor["after"]}
+        """After the last moment of the earlier run; then once from the start, for what is due there since."""
+        return {"after": cursor["after"], "taken_up": cursor["after"]} if cursor["after"] else None
 
 
 def drafts(policy: Policy) -> list[Draft]:

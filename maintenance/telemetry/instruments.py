@@ -71,7 +71,7 @@ METRICS = (
 class Instruments:
     """The metrics as instruments of one meter, for one database."""
 
-    def __init__(self, meter: Meter, database: Mapping[str, str]) -> None:
+    def __init__(self, meter: Meter, database: Mapping[str, str | int]) -> None:
         self._database = dict(database)
         self._counters = {
             m.name: meter.create_counter(m.name, m.unit, m.meaning) for m in METRICS if m.kind == "counter"

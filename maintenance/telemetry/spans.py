@@ -32,14 +32,15 @@ def telemetry(settings: Settings, about: About) -> TelemetryWitness:
     return TelemetryWitness(about, pipelines, tracer, Instruments(meter, database), database)
 
 
-def _database(target: Target | None) -> dict[str, str]:
+def _database(target: Target | None) -> dict[str, str | int]:
     """The database, by the semantic conventions.
 
     https://opentelemetry.io/docs/specs/semconv/database/postgresql/
     """
-    attributes = {"db.system.name": "postgresql"}
+    attributes: dict[str, str | int] = {"db.system.name": "postgresql"}
     if target is not None:
         attributes["server.address"] = target.host
+        attributes["server.port"] = target.port or 5432
         if target.database or target.user:
             attributes["db.namespace"] = target.database or target.user or ""
     return attributes
@@ -49,7 +50,12 @@ class TelemetryWitness(Events):
     """A slice of a run as spans, metrics and log records. Its span has connecting and planning in it, too."""
 
     def __init__(
-        self, about: About, pipelines: Pipelines, tracer: Tracer, instruments: Instruments, database: dict[str, str]
+        self,
+        about: About,
+        pipelines: Pipelines,
+        tracer: Tracer,
+        instruments: Instruments,
+        database: dict[str, str | int],
     ) -> None:
         super().__init__(about)
         self._pipelines = pipelines
@@ -169,7 +175,11 @@ class TelemetryWitness(Events):
         return self._span
 
     def _started(self, step: Step) -> Span:
-        about = {metrics.TASK: step.task, metrics.TABLE: str(step.table), "maintenance.strategy": step.strategy}
+        about: dict[str, str | int] = {
+            metrics.TASK: step.task,
+            metrics.TABLE: str(step.table),
+            "maintenance.strategy": step.strategy,
+        }
         about |= self._database
         return self._tracer.start_span("maintenance.step", set_span_in_context(self._run), attributes=about)
 

@@ -243,7 +243,7 @@ async def test_each_tick_of_a_fleet_sends_a_message_a_target_and_one_that_fails_
 
 
 async def test_a_continuation_for_a_run_that_does_not_exist_is_ignored(host: Host) -> None:
-    message = Continue(run=4711, name="vacuum", slice=1, batches=1, target=None).text()
+    message = Continue(run=4711, name="vacuum", slice=1, progress="none", target=None).text()
     for _ in range(2):
         assert (await host.deliver(message)) == {"failed": None, "sent": [], "status": 0, "headers": {}, "body": ""}
 

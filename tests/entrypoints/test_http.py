@@ -48,12 +48,12 @@ async def test_a_run_is_accepted_queued_and_shown(app: Gateway, shelf: Database)
     assert (status, document["status"], document["budget"]) == (202, "queued", 60)
     assert headers["Location"] == f"/api/maintenance/runs/{document['id']}"
     (message,) = app.sent
-    assert await trigger.received(message) == []
+    assert await trigger.received(message.encode()) == []
     status, _, shown = await app.call("GET", f"/runs/{document['id']}")
     assert (status, shown["status"], shown["rows"], shown["slices"]) == (200, "succeeded", 70, 1)
     _, _, listed = await app.call("GET", "/runs?limit=1")
     assert [(run["id"], run["scheduler"]) for run in listed["runs"]] == [(document["id"], "http")]
-    assert await trigger.received(message) == []
+    assert await trigger.received(message.encode()) == []
     assert await shelf.values("select count(*) from maintenance.run") == [1]
 
 
@@ -73,7 +73,7 @@ async def test_the_budget_of_a_request_bounds_all_its_slices(
         "create trigger slow before delete on log for each row execute function slow()"
     )
     _, _, document = await app.call("POST", "/runs", {"name": "retention", "budget": "250ms"})
-    assert await trigger.received(app.sent[0]) == []
+    assert await trigger.received(app.sent[0].encode()) == []
     _, _, shown = await app.call("GET", f"/runs/{document['id']}")
     assert (shown["status"], shown["stop_reason"]) == ("interrupted", "budget")
 
@@ -260,5 +260,5 @@ async def test_a_message_for_a_run_raises_what_keeps_it_from_running(app: Gatewa
     await app.call("POST", "/runs", {"name": "retention"})
     shelf.write_policy("nonsense")
     with pytest.raises(PolicyError):
-        await trigger.received(app.sent[0])
+        await trigger.received(app.sent[0].encode())
     assert await shelf.values("select status from maintenance.run") == ["queued"]

@@ -26,7 +26,7 @@ create function refuse() returns trigger language plpgsql as $$ begin raise exce
 create trigger refuse before delete on log for each row execute function refuse();
 """
 ERROR = 2
-DATABASE = {"db.system.name", "db.namespace", "server.address"}
+DATABASE = {"db.system.name", "db.namespace", "server.address", "server.port"}
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def test_a_run_reaches_an_otlp_collector_whole_and_the_terminal_shows_noth
         "maintenance.run.id": 1, "maintenance.run.name": "retention", "maintenance.run.scheduler": "cli",
         "maintenance.run.slice": 1, "maintenance.status": "succeeded", "maintenance.stop_reason": "done",
         "maintenance.rows": 70, "db.system.name": "postgresql", "db.namespace": shelf.name,
-        "server.address": shelf.server.host,
+        "server.address": shelf.server.host, "server.port": shelf.server.port,
     }  # fmt: skip
     about = plain(step.attributes)
     assert (about["maintenance.table"], about["maintenance.rows"], about["maintenance.batches"]) == (

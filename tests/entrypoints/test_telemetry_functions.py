@@ -210,8 +210,8 @@ async def test_a_run_given_up_is_told_of_as_any_that_failed(
     for name, value in shelf.environment.items():
         monkeypatch.setenv(name, value)
     caplog.set_level(logging.INFO, "maintenance")
-    await given_up(Begin(name="retention", target=None, key="a").text())
-    await given_up("nonsense")
+    await given_up((Begin(name="retention", target=None, key="a").text()).encode())
+    await given_up(b"nonsense")
     told = [(record.levelname, getattr(record, "event", None)) for record in caplog.records]
     assert told == [
         ("ERROR", "message_given_up"), ("ERROR", "run_ended"), ("ERROR", "message_given_up"),

@@ -198,11 +198,34 @@ async def test_the_token_is_nowhere_to_be_found(entrance: Entrance, caplog: pyte
         told += [str(error), repr(error), repr(vars(error))]
         error = error.__cause__ or error.__context__
     told += [f"{record.getMessage()} {vars(record)}" for record in caplog.records]
+    assert caplog.records
     for table in ("run", "step"):
         told += [str(row) for row in await database.connection.fetch(f"select * from maintenance.{table}")]
     assert len(entrance.endpoint.tokens) == 5
     assert [token for token in entrance.endpoint.tokens if any(token[40:] in text for text in told)] == []
     assert any("maintenance" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ['{"access_token": "{token}"}', '{"access_token": "{token}', '["{token}"]', '{"error": "{token}"}', "{token}",
+     '{"access_token": null, "expires_on": "9999999999"}', '{"access_token": "", "expires_on": "9999999999"}', "",
+     "{}"],
+)  # fmt: skip
+async def test_an_odd_answer_of_the_endpoint_is_told_without_what_it_says(
+    entrance: Entrance, caplog: pytest.LogCaptureFixture, answer: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    entrance.endpoint.odd = answer
+    error: BaseException | None = await entrance.refused()
+    assert isinstance(error, IdentityError)
+    assert "gave a token" in str(error)
+    told = [f"{record.name} {record.getMessage()} {record.exc_info}" for record in caplog.records]
+    while error is not None:
+        told += [str(error), repr(error)]
+        error = error.__cause__ or error.__context__
+    leaks = [text for text in told if any(token[40:60] in text for token in entrance.endpoint.tokens)]
+    assert leaks == []
 
 
 def test_a_flexible_server_is_logged_in_to_with_entra_and_others_are_not() -> None:

@@ -120,6 +120,11 @@ async def test_before_17_the_owners_stand_for_maintain_and_may_be_left_out(
             "select oid::regclass from pg_class where relnamespace = '\"Odd One\"'::regnamespace"
         ):
             await odd.execute(f'alter table {table} owner to "The Owner"')
+        await odd.execute('alter role "The Owner" createrole')
+        mighty = await asked(odd)
+        assert mighty.memberships == ()
+        assert any("The Owner owns tables" in remark for remark in mighty.remarks)
+        await odd.execute('alter role "The Owner" nocreaterole')
         given = await asked(odd)
         assert [str(grant.what) for grant in given.memberships] == ['"The Owner"']
         assert not [grant for grant in given.grants if "maintain" in grant.what]
@@ -128,6 +133,9 @@ async def test_before_17_the_owners_stand_for_maintain_and_may_be_left_out(
             blocked = await odd.run("statistics", target=plain)
             assert {s.status for s in blocked.steps} == {StepStatus.BLOCKED}
             await odd.execute(rendered(given))
+            blocked = await odd.run("statistics", target=plain)
+            assert {s.status for s in blocked.steps} == {StepStatus.BLOCKED}
+            await odd.execute(rendered(given).replace('-- grant "The Owner"', 'grant "The Owner"'))
             assert (await odd.run(*TASKS, target=plain)).status is RunStatus.SUCCEEDED
     finally:
         await odd.execute('drop owned by "The Owner" cascade; drop role "The Owner"')

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from maintenance import engine
-from maintenance.engine import abandoned, continued, performed_once, queued
+from maintenance.engine import abandoned, continued, never_begun, performed_once, queued
 from maintenance.errors import LeaseHeld, Paused, UsageError
 from maintenance.lease import lease
 from maintenance.models import RunStatus, StopReason
 from maintenance.runs import Request, Run
 from tests.databases import Database, step
-from tests.sessions import application
+from tests.sessions import application, counted, locked
 
 # A row a block, and a millisecond a row: a slice of 500 ms does not suffice for 770 rows.
 SCHEMA = """
@@ -32,6 +33,10 @@ table = "log"
 column = "at"
 keep = "30 days"
 [[retention]]
+table = "absent"
+column = "at"
+keep = "30 days"
+[[retention]]
 table = "other"
 column = "at"
 keep = "30 days"
@@ -42,6 +47,7 @@ keep = "30 days"
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """No session dies here without a word, so nobody needs to wait for it."""
     monkeypatch.setattr(engine, "_DYING", 0.2)
+    monkeypatch.setattr(engine, "_WAITING", 0.2)
 
 
 @pytest.fixture
@@ -67,14 +73,15 @@ async def test_slice_after_slice_is_one_run_of_one_instant_with_one_row_a_step(l
         following = await on(logs, run, budget=0.5)
         assert following is not None
         assert (following.id, following.as_of, following.slices) == (first.id, first.as_of, run.slices + 1)
-        assert following.batches > run.batches
+        assert following.progress != run.progress
         run = following
         assert run.slices < 20
     assert (run.status, run.stop_reason, run.rows) == (RunStatus.SUCCEEDED, StopReason.DONE, 780)
     assert run.slices > 1
     assert run.spent > 0.4
     assert await left(logs) == [30, 30]
-    assert [(s.table, s.rows) for s in run.steps] == [("public.log", 770), ("public.other", 10)]
+    assert {(s.table, s.rows) for s in run.steps} == {("public.log", 770), ("absent", 0), ("public.other", 10)}
+    assert len(run.steps) == 3
     assert await logs.values("select count(*) from maintenance.run") == [1]
 
 
@@ -83,7 +90,8 @@ async def test_a_message_twice_changes_nothing(logs: Database) -> None:
     second = await on(logs, first)
     assert second is not None
     state = await left(logs)
-    assert await on(logs, first) is None
+    # Nothing but to ask for the slice that is next, which the worker may have died before it did.
+    assert await on(logs, first) == second
     assert await on(logs, first, 0) is None
     assert await on(logs, first, 7) is None
     assert await left(logs) == state
@@ -100,6 +108,18 @@ async def test_a_message_that_a_newer_run_has_overtaken_changes_nothing(logs: Da
     assert newer.status is RunStatus.SUCCEEDED
     assert await on(logs, first) is None
     assert await logs.values("select slices from maintenance.run order by id") == [1, 1]
+
+
+async def test_a_newer_run_that_did_not_do_the_work_overtakes_nothing(logs: Database) -> None:
+    first = await logs.run("retention", budget=0.3)
+    await logs.run("retention", tables=["other"])
+    await logs.execute("insert into maintenance.pause default values")
+    assert (await logs.run("retention")).stop_reason is StopReason.PAUSED
+    await logs.execute("delete from maintenance.pause")
+    run = await on(logs, first, budget=60)
+    assert run is not None
+    assert run.status is RunStatus.SUCCEEDED
+    assert await left(logs) == [30, 30]
 
 
 async def test_a_message_a_day_late_changes_nothing(logs: Database) -> None:
@@ -149,7 +169,86 @@ async def test_a_slice_that_died_is_done_by_the_next_delivery_of_its_message(log
     await logs.execute("update maintenance.step set status = 'running' where status = 'interrupted'")
     run = await on(logs, first, budget=60)
     assert run is not None
-    assert (run.status, run.slices, run.rows) == (RunStatus.SUCCEEDED, 3, 780)
+    assert (run.status, run.slices, run.rows) == (RunStatus.SUCCEEDED, 2, 780)
+
+
+async def test_a_slice_may_die_as_often_as_the_queue_delivers_it(logs: Database) -> None:
+    first = await logs.run("retention", budget=0.3)
+    died = "update maintenance.run set status = 'running', stop_reason = null, slices = 2"
+    for _ in range(3):
+        await logs.execute(died)
+        assert await on(logs, first, budget=0.3) is not None
+    assert await logs.values("select slices from maintenance.run") == [2]
+    await logs.execute(died)
+    failed = await abandoned(first.id, first.slices, "its message failed five times", logs.settings)
+    assert failed is not None
+    assert failed.status is RunStatus.FAILED
+    for number in range(4):
+        assert await on(logs, failed, number) is None
+
+
+async def test_a_first_slice_that_died_is_done_by_the_next_delivery_of_its_message(logs: Database) -> None:
+    request = Request(names=("retention",), key="message 1")
+    begun = await performed_once(request, replace(logs.settings, budget=0.3))
+    assert begun is not None
+    assert await performed_once(request, logs.settings) == begun  # to ask for its second slice, and no more
+    await logs.execute("update maintenance.run set status = 'running', stop_reason = null")
+    run = await performed_once(request, logs.settings)
+    assert run is not None
+    assert (run.id, run.status, run.slices, run.rows) == (begun.id, RunStatus.SUCCEEDED, 1, 780)
+    assert await performed_once(request, logs.settings) is None
+
+
+async def test_a_begin_that_dies_each_time_is_failed_in_the_end(logs: Database) -> None:
+    request = Request(names=("retention",), key="message 1")
+    await performed_once(request, replace(logs.settings, budget=0.3))
+    await logs.execute("update maintenance.run set status = 'running', stop_reason = null")
+    failed = await never_begun(request, "its worker died each time", logs.settings)
+    assert failed is not None
+    assert failed.status is RunStatus.FAILED
+    assert await performed_once(request, logs.settings) is None
+
+
+async def test_two_copies_of_a_begin_at_once_are_one_run(logs: Database) -> None:
+    request = Request(names=("retention",), key="message 1")
+    await asyncio.gather(*(performed_once(request, logs.settings) for _ in range(2)))
+    assert await left(logs) == [30, 30]
+    done = await logs.values("select status from maintenance.run where status <> 'skipped'")
+    assert done == ["succeeded"]
+
+
+async def test_a_task_that_there_was_no_time_to_plan_keeps_a_run_of_some_tables_from_success(logs: Database) -> None:
+    await logs.execute("drop trigger slow on log; delete from log where id % 2 = 0")
+    run = await logs.run("daily-cleanup", tables=["log"], budget=0.02)
+    assert (run.status, run.left_over) == (RunStatus.INTERRUPTED, True)
+
+
+async def test_a_lock_while_a_later_slice_is_planned_does_not_fail_the_run_in_the_end(logs: Database) -> None:
+    run: Run | None = await logs.run("retention", budget=0.3)
+    assert run is not None
+    async with locked(logs, "other"):
+        run = await on(logs, run, lock_timeout=0.05)
+    assert run is not None
+    assert (run.status, run.left_over) == (RunStatus.FAILED, True)
+    run = await on(logs, run, budget=60)
+    assert run is not None
+    assert (run.status, run.rows) == (RunStatus.SUCCEEDED, 780)
+
+
+async def test_a_pause_is_heard_before_a_step_of_one_batch(logs: Database) -> None:
+    await logs.run("retention", tables=["other"])
+    await logs.execute("delete from maintenance.run")
+    logs.write_policy(POLICY + "[vacuum]\ndead_rows = 0\ndead_fraction = 0\ninsert_rows = 0\ninsert_fraction = 0\n")
+    await logs.execute(
+        "create function hold() returns trigger language plpgsql as $$ begin "
+        "insert into maintenance.pause (reason) values ('x') on conflict do nothing; return new; end $$;"
+        "create trigger hold before update of batches on maintenance.step for each row execute function hold()"
+    )
+    await logs.execute("delete from log where id < 9; delete from other where id < 9")
+    await counted(logs)
+    run = await logs.run("vacuum")
+    assert (run.status, run.stop_reason) == (RunStatus.INTERRUPTED, StopReason.PAUSED)
+    assert sorted(step.stop_reason or "" for step in run.steps) == ["done", "paused"]
 
 
 async def test_a_failed_step_is_not_tried_again_and_the_run_is_failed_in_the_end(logs: Database) -> None:
@@ -158,7 +257,7 @@ async def test_a_failed_step_is_not_tried_again_and_the_run_is_failed_in_the_end
         "create trigger no before delete on other for each row execute function no()"
     )
     policy = POLICY.split("[[retention]]")
-    logs.write_policy("[[retention]]".join(["", policy[2], policy[1]]))
+    logs.write_policy("[[retention]]".join(["", policy[3], policy[1]]))
     run: Run | None = await logs.run("retention", budget=0.4)
     assert run is not None
     assert (run.status, run.left_over) == (RunStatus.FAILED, True)
@@ -227,8 +326,7 @@ async def test_two_copies_of_a_request_are_one_run(logs: Database) -> None:
         skipped = await performed_once(replace(request, key="message 2"), logs.settings)
     assert skipped is not None
     assert skipped.status is RunStatus.SKIPPED
-    assert await performed_once(replace(request, key="message 2"), logs.settings) is None
-    assert await logs.values("select count(*) from maintenance.run") == [2]
+    assert await logs.values("select status from maintenance.run") == ["succeeded", "skipped"]
 
 
 async def test_a_pause_stops_a_run_at_its_next_batch_whoever_began_it(logs: Database) -> None:

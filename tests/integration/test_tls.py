@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -98,6 +99,49 @@ async def test_a_certificate_for_another_name_is_refused(tls: TlsServer, monkeyp
 
 
 @pytest.mark.usefixtures("names")
+async def test_a_public_certificate_for_another_name_is_refused_whatever_the_mode(
+    tls: TlsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls.right))
+    for mode in ("", "verify-full", "verify-ca"):
+        said = await refused(tls, monkeypatch, PGHOST="other.example.org", PGSSLMODE=mode)
+        assert "has a certificate for another name" in said
+
+
+@pytest.mark.usefixtures("names")
+async def test_a_certificate_out_of_date_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = environment.load().postgres_bin or capable()
+    if programs is None:
+        pytest.skip("no PostgreSQL that was built with TLS is installed (Debian and Ubuntu: apt install postgresql)")
+    with tls_server(programs, until=datetime(2020, 1, 1, tzinfo=UTC)) as old:
+        said = await refused(old, monkeypatch, **REMOTE, PGSSLROOTCERT=str(old.right))
+    assert "is not valid now" in said
+
+
+@pytest.mark.parametrize(
+    "host", ["postgres://me:sekret@host/db", "host=db password=sekret", "me:sekret@db", "a b", "db?sslmode=disable"]
+)
+def test_what_is_no_host_is_refused_and_not_shown(host: str) -> None:
+    with pytest.raises(SettingsError, match="PGHOST") as raised:
+        environment.load({"PGHOST": host})
+    assert "sekret" not in str(raised.value)
+    with pytest.raises(SettingsError, match="PGDATABASE"):
+        environment.load({"PGHOST": "db", "PGDATABASE": "postgres://me:sekret@db/x"})
+
+
+def test_a_host_is_as_its_certificate_has_it() -> None:
+    found = environment.load({"PGHOST": " [::1] , X.Example.Org. ,"}).required_target()
+    assert (found.host, found.sslmode) == ("::1,X.Example.Org", "verify-full")
+
+
+def test_entra_wants_more_than_encryption() -> None:
+    entra = {"PGHOST": "x.postgres.database.azure.com", "PGSSLMODE": "require"}
+    with pytest.raises(SettingsError, match="token"):
+        environment.load(entra)
+    assert environment.load({**entra, "MAINTENANCE_AUTH": "password"}).required_target().sslmode == "require"
+
+
+@pytest.mark.usefixtures("names")
 async def test_libpqs_own_file_is_used_where_it_is(
     tls: TlsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
@@ -131,7 +175,7 @@ def test_a_mode_that_may_be_plain_is_refused_for_a_remote_host(mode: str) -> Non
     assert allowed.required_target().sslmode == mode
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1", "[::1]", "/run/pg", "@pg"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.1.2.3", "::1", "[::1]", "/run/pg"])
 def test_a_socket_and_loopback_are_left_to_libpqs_default(host: str) -> None:
     assert environment.load({"PGHOST": host}).required_target().sslmode is None
     assert environment.load({"PGHOST": host, "PGSSLMODE": "disable"}).required_target().sslmode == "disable"

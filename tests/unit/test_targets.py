@@ -30,7 +30,8 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_each_target_has_its_database_login_and_policy(fleet: Path) -> None:
-    north, south = targets.each(environment.load()).values()
+    assert targets.names(environment.load()) == ["north", "south"]
+    north, south = (targets.one(environment.load(), name) for name in ("north", "south"))
     assert (str(north.target), north.required_target().user) == ("n.postgres.database.azure.com/a", "everybody")
     assert (north.required_target().auth, north.required_target().sslmode) == (Auth.ENTRA, "verify-full")
     assert north.policy == fleet.parent / "north.toml"
@@ -41,7 +42,7 @@ def test_each_target_has_its_database_login_and_policy(fleet: Path) -> None:
 
 def test_without_a_file_there_is_the_one_database(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = replace(environment.load({"PGHOST": "h"}), targets=None)
-    assert targets.each(settings) == {None: settings}
+    assert targets.names(settings) == [None]
     assert targets.one(settings, None) is settings
     with pytest.raises(UsageError, match="MAINTENANCE_TARGETS"):
         targets.one(settings, "north")
@@ -72,7 +73,7 @@ def test_a_target_that_is_not_there_is_told_the_nearest(fleet: Path) -> None:
 def test_a_file_that_does_not_say_what_is_needed_is_refused(fleet: Path, text: str, said: str) -> None:
     fleet.write_text(text)
     with pytest.raises(SettingsError, match="MAINTENANCE_TARGETS") as raised:
-        targets.each(environment.load())
+        targets.names(environment.load())
     assert said in str(raised.value)
     assert "s3cret" not in str(raised.value)
 
@@ -80,4 +81,4 @@ def test_a_file_that_does_not_say_what_is_needed_is_refused(fleet: Path, text: s
 def test_a_file_that_is_not_there_is_refused(fleet: Path) -> None:
     fleet.unlink()
     with pytest.raises(SettingsError, match="No such file"):
-        targets.each(environment.load())
+        targets.names(environment.load())
