@@ -93,17 +93,20 @@ class Conduct:
         self.witness.run_began(run_id, request.name, request.scheduler)
         turns = _Turns(conduct=self, run_id=run_id, earlier={step.place: step for step in earlier})
         halt = await self.paused()
-        if halt is None:
+        cut = halt is not None
+        if not cut:
             turns.carried.update(await self.ledger.carried())
             halt = await turns.take(early)
         for task in outlook.late:
-            halt = halt or await turns.take(await outlook.planned_late(task))
+            cut = cut or halt is not None
+            if not cut:
+                halt = await turns.take(await outlook.planned_late(task))
         if halt is None:
             await turns.settle_vanished()
         await self.ledger.prune(self.settings.ledger_keep)
         steps = (await self.ledger.known(run_id)).steps
         size = await self._database_bytes()
-        run = await self.ledger.end(run_id, *_concluded(steps, halt), seconds=time.monotonic() - began)
+        run = await self.ledger.end(run_id, *_concluded(steps, halt, cut=cut), seconds=time.monotonic() - began)
         self.witness.run_ended(run, size)
         return run
 
@@ -230,15 +233,16 @@ def _turn(before: Carried | None) -> tuple[bool, int]:
     return (False, before.last_turn) if before is not None and before.starved else (True, 0)
 
 
-def _concluded(steps: Iterable[StepResult], halt: Verdict | None) -> tuple[RunStatus, StopReason, str | None]:
-    """A run is as good as its worst step: failed before interrupted before succeeded."""
-    steps = tuple(steps)
+def _concluded(
+    steps: tuple[StepResult, ...], halt: Verdict | None, *, cut: bool
+) -> tuple[RunStatus, StopReason, str | None]:
+    """A run is as good as its worst step: failed before interrupted before succeeded; `cut`, there are more to plan."""
     failed = (StepStatus.FAILED, StepStatus.BLOCKED)
     unfinished = (StepStatus.INTERRUPTED, StepStatus.PENDING, StepStatus.RUNNING)
     for step in steps:
         if step.status in failed:
             return RunStatus.FAILED, step.stop_reason or StopReason.ERROR, step.error
-    if halt is not None and (not steps or any(step.status in unfinished for step in steps)):
+    if halt is not None and (cut or any(step.status in unfinished for step in steps)):
         return RunStatus.INTERRUPTED, halt.stop_reason, halt.message
     for step in steps:
         if step.status in unfinished:

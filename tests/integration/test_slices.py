@@ -235,6 +235,20 @@ async def test_a_lock_while_a_later_slice_is_planned_does_not_fail_the_run_in_th
     assert (run.status, run.rows) == (RunStatus.SUCCEEDED, 780)
 
 
+async def test_a_pause_before_the_late_tasks_are_planned_is_no_success(logs: Database) -> None:
+    await logs.run("retention", tables=["log"])
+    await logs.execute(
+        "create function hold() returns trigger language plpgsql as $$ begin "
+        "insert into maintenance.pause default values on conflict do nothing; return null; end $$;"
+        "create trigger hold after delete on other for each statement execute function hold()"
+    )
+    run = await logs.run("daily-cleanup", tables=["other"])
+    assert step(run, "retention", "public.other").rows == 10
+    assert (run.status, run.stop_reason) == (RunStatus.INTERRUPTED, StopReason.PAUSED)
+    await logs.execute("delete from maintenance.pause")
+    assert (await logs.run("daily-cleanup", tables=["other"])).status is RunStatus.SUCCEEDED
+
+
 async def test_a_pause_is_heard_before_a_step_of_one_batch(logs: Database) -> None:
     await logs.run("retention", tables=["other"])
     await logs.execute("delete from maintenance.run")
