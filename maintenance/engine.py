@@ -150,7 +150,7 @@ async def continued(
         # Either the other copy of this message is at work, or its session died and the server has yet to notice.
         running = (await ledger.known(run_id)).status is RunStatus.RUNNING
         try:
-            async with lease(conduct.connection, _DYING if running else _WAITING):
+            async with lease(conduct.connection, _DYING if running else min(_WAITING, settings.budget / 2)):
                 run = await conduct.go_on(run_id, number)
         except LeaseHeld:
             if (await ledger.known(run_id)).status is RunStatus.RUNNING:

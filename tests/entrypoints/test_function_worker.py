@@ -124,11 +124,11 @@ async def test_a_message_that_comes_twice_or_late_changes_nothing(shelf: Databas
     await shelf.execute(SLOW)
     async with hosted(shelf, {**STORAGE, "MAINTENANCE_BUDGET": "400ms"}) as host:
         (first,) = (await host.tick("daily_cleanup"))["sent"]
-        assert (await host.deliver(first))["failed"] is None
+        done = await host.deliver(first)
         before = await runs(shelf), await left(shelf)
         for _ in range(2):
-            again = await host.deliver(first)
-            assert (again["failed"], again["sent"]) == (None, [])
+            # Its worker may have died before the host took what was to be sent: so that is sent again, and no more.
+            assert await host.deliver(first) == done
         assert (await runs(shelf), await left(shelf)) == before
 
 
@@ -138,9 +138,10 @@ async def test_a_slice_that_gets_nothing_done_is_the_last(shelf: Database) -> No
         "create trigger slow before delete on log for each row execute function slow()"
     )
     async with hosted(shelf, {**STORAGE, "MAINTENANCE_BUDGET": "300ms"}) as host:
-        done = await host.tick("daily_cleanup")
+        (message,) = (await host.tick("daily_cleanup"))["sent"]
+        done = await host.deliver(message)
     assert (done["failed"], done["sent"]) == (None, [])
-    assert [run[:2] for run in await runs(shelf)] == [("interrupted", "budget")]
+    assert [run[:3] for run in await runs(shelf)] == [("interrupted", "budget", 2)]
 
 
 async def test_the_number_of_slices_is_bounded(shelf: Database) -> None:
@@ -161,8 +162,6 @@ async def test_without_a_queue_the_rest_waits_for_the_next_tick(shelf: Database)
 
 async def test_a_message_that_nobody_can_handle_marks_its_run_as_failed(host: Host, shelf: Database) -> None:
     (asked,) = (await host.call("start_run", "POST", "/runs", {"name": "retention"}))["sent"]
-    async with lease(shelf.connection):
-        assert "LeaseHeld" in (await host.deliver(asked))["failed"]
     shelf.write_policy("nonsense")
     assert "PolicyError" in (await host.deliver(asked))["failed"]
     assert (await host.deliver(asked, "give_up_run"))["failed"] is None
@@ -175,6 +174,16 @@ async def test_a_message_that_nobody_can_handle_marks_its_run_as_failed(host: Ho
     for late in (asked, begin):
         assert (await host.deliver(late))["failed"] is None
     assert await left(shelf) == 100
+
+
+async def test_a_message_that_meets_another_run_is_sent_anew_and_not_given_up(shelf: Database) -> None:
+    async with hosted(shelf, {**STORAGE, "MAINTENANCE_BUDGET": "1s"}) as host:
+        (asked,) = (await host.call("start_run", "POST", "/runs", {"name": "retention"}))["sent"]
+        async with lease(shelf.connection):
+            waits = await host.deliver(asked)
+        assert (waits["failed"], waits["sent"]) == (None, [asked])
+        assert (await host.deliver(asked))["failed"] is None
+    assert [run[0] for run in await runs(shelf)] == ["succeeded"]
 
 
 async def test_a_run_that_is_asked_for_over_http_is_done_by_the_queue(host: Host, shelf: Database) -> None:
