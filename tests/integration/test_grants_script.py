@@ -48,8 +48,9 @@ async def test_the_command_line_prints_one_document_and_refuses_a_wrong_name(odd
 
 async def test_what_is_absent_or_cannot_be_known_is_said(odd: Database) -> None:
     odd.write_policy(POLICY.replace('column = "labels"', 'column = "other"').replace("id)", "id and pi() > 3)"))
-    said = [line for line in rendered(await asked(odd)).splitlines() if line.startswith("-- ")][-3:]
-    assert said == [
+    said = [line for line in rendered(await asked(odd)).splitlines() if line.startswith("-- ")]
+    # Before 17 there is one more, on the superuser who owns these tables.
+    assert [line for line in said if "owns tables" not in line][-3:] == [
         "-- Odd One.cart: retention by at looks at other rows; grant also what a function in its condition reads.",
         "-- not_here is absent, so retention by at needs nothing of it.",
         "-- Odd One.page has no column other, so reference in unreferenced by name has no grants here.",
