@@ -26,7 +26,7 @@ from maintenance.documents import (
     run_document,
 )  # fmt: skip
 from maintenance.engine import performed, planned
-from maintenance.errors import ConnectionLost, MaintenanceError, StatementRefused, UsageError
+from maintenance.errors import ConnectionLost, MaintenanceError, SettingsError, StatementRefused, UsageError
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, Settled, StepStatus
 from maintenance.runs import Request, Run
@@ -204,7 +204,10 @@ def _settings(options: argparse.Namespace) -> Settings:
 
         settings = targets.one(settings, options.target)
     budget = getattr(options, "budget", None)
-    return settings if budget is None else replace(settings, budget=environment.parse_duration(budget))
+    try:
+        return settings if budget is None else replace(settings, budget=environment.parse_duration(budget))
+    except SettingsError as error:
+        raise UsageError(f"--budget: {error}") from error
 
 
 def _request(options: argparse.Namespace) -> Request:

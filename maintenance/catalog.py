@@ -86,6 +86,9 @@ async def find(connection: Connection, name: TableName) -> Relation | None:
     """
     row = await connection.fetchrow(statement("catalog", "table"), name.name, name.schema)
     if row is None:
+        alike = await connection.fetchval(statement("catalog", "alike"), name.name, name.schema)
+        if alike is not None:
+            raise PolicyError(f"There is no table {str(name)!r}; case counts: did you mean {alike!r}?")
         return None
     table = Table(schema=row["schema"], name=row["name"])
     if row["kind"] in _NOT_TABLES:

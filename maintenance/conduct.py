@@ -12,8 +12,9 @@ from asyncpg import Connection
 
 from maintenance import switch
 from maintenance.budget import Budget
-from maintenance.catalog import database_bytes
+from maintenance.catalog import database_bytes, find
 from maintenance.database import BOOKKEEPING, GLANCE, clock, limit_statements
+from maintenance.errors import PolicyError
 from maintenance.execution import Execution
 from maintenance.ledger import Carried, Ledger
 from maintenance.models import Cursor, RunStatus, Settled, Step, StepStatus, StopReason, Verdict
@@ -145,8 +146,25 @@ class _Outlook:
         return [task for task in self.tasks if task.late]
 
     async def early(self) -> list[Step]:
-        """The steps of the tasks that are planned at once."""
-        return await self._plan([task for task in self.tasks if not task.late], self.survey)
+        """The steps of the tasks that are planned at once.
+
+        Raises:
+            PolicyError: not one table of the policy is there: a green run would clean nothing for ever.
+        """
+        steps = await self._plan([task for task in self.tasks if not task.late], self.survey)
+        gone = all(isinstance(step, Settled) and step.verdict.status is StepStatus.ABSENT for step in steps)
+        if steps and gone and not await self._any_table():
+            raise PolicyError(
+                "Not one table of the policy is in this database, so there is nothing to maintain: check "
+                "MAINTENANCE_POLICY, PGDATABASE and the role's search_path."
+            )
+        return steps
+
+    async def _any_table(self) -> bool:
+        for name in dict.fromkeys(self.survey.policy.tables()):
+            if await find(self.survey.connection, name) is not None:
+                return True
+        return False
 
     async def planned_late(self, task: Task) -> list[Step]:
         """The steps of a task that looks at what those before it have changed."""

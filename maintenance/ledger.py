@@ -83,7 +83,8 @@ class Ledger:
             f"The ledger (schema maintenance) cannot be made or used by this role ({error}), and without it no run "
             f"starts, so nothing was deleted. As the database's owner, GRANT CREATE ON DATABASE {database} TO {role}; "
             f"or run `python -m maintenance install` and then GRANT USAGE ON SCHEMA maintenance TO {role}; "
-            f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA maintenance TO {role};"
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA maintenance TO {role}; all that the role "
+            "needs, for its tables too, `python -m maintenance sql grants --role NAME` prints."
         )
 
     async def close_dead(self) -> None:

@@ -106,7 +106,8 @@ class Witnesses(Witness):
         for index, witness in enumerate(self._witnesses):
             try:
                 call(witness)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
+                # SystemExit is how rich ends a program whose reader has closed the pipe.
                 if index not in self._failed:
                     self._failed.add(index)
                     _LOG.warning(

@@ -12,6 +12,16 @@ where c.relname = $1
 order by pg_catalog.array_position(pg_catalog.current_schemas(false), n.nspname) nulls last
 limit 1;
 
+-- name: alike
+-- What the name may have been meant for; the tables that a client would find by it.
+select n.nspname || '.' || c.relname
+from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where lower(c.relname) = lower($1) and c.relname <> $1 and c.relkind in ('r', 'p')
+  and case when $2::text is null then n.nspname = any (pg_catalog.current_schemas(false)) else n.nspname = $2 end
+order by 1
+limit 1;
+
 -- name: columns
 -- A domain may be over a domain; the innermost type is the one that compares.
 with recursive base as (

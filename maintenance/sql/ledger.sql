@@ -110,7 +110,7 @@ select since, paused_by, reason from maintenance.pause;
 
 -- name: pause
 insert into maintenance.pause (paused_by, reason) values ($1, $2)
-on conflict (only_one) do update set paused_by = excluded.paused_by, reason = excluded.reason
+on conflict (only_one) do update set paused_by = excluded.paused_by, reason = coalesce(excluded.reason, maintenance.pause.reason)
 returning since, paused_by, reason;
 
 -- name: resume

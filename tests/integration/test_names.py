@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from maintenance.errors import PolicyError
 from maintenance.models import RunStatus, StepStatus
 from tests.databases import Database, step
 from tests.sessions import counted
@@ -123,6 +124,19 @@ async def test_the_search_path_decides_where_no_schema_is_written(
 async def test_a_table_in_a_schema_off_the_search_path_is_absent_without_its_schema(database: Database) -> None:
     await database.execute("create schema app")
     await database.execute(tables("app.events", "key", "app.parents"))
-    run = await database.run("retention", policy=policy("events", "key"))
-    assert (run.status, step(run, "retention").status) == (RunStatus.SUCCEEDED, StepStatus.ABSENT)
+    with pytest.raises(PolicyError, match="Not one table of the policy"):
+        await database.run("retention", policy=policy("events", "key"))
+    await database.execute("create table here (at timestamptz)")
+    here = '[[retention]]\ntable = "here"\ncolumn = "at"\nkeep = "1 day"\n'
+    run = await database.run("retention", policy=policy("events", "key") + here)
+    assert run.status is RunStatus.SUCCEEDED
+    assert step(run, "retention", "events").status is StepStatus.ABSENT
     assert await database.values("select count(*) from app.events") == [5]
+
+
+async def test_a_name_in_another_case_is_told_the_right_one(database: Database) -> None:
+    await database.execute('create table "Events" (at timestamptz)')
+    rule = '[[retention]]\ntable = "events"\ncolumn = "at"\nkeep = "1 day"\n'
+    with pytest.raises(PolicyError, match=r"case counts: did you mean 'public\.Events'"):
+        await database.run("retention", policy=rule)
+    assert not await database.values("select 1 from pg_namespace where nspname = 'maintenance'")
