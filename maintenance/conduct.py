@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import asyncpg
 from asyncpg import Connection
 
-from maintenance import switch
 from maintenance.budget import Budget
 from maintenance.catalog import database_bytes, find
 from maintenance.database import BOOKKEEPING, GLANCE, clock, limit_statements
 from maintenance.errors import PolicyError
 from maintenance.execution import Execution
-from maintenance.ledger import Carried, Ledger
-from maintenance.models import Cursor, RunStatus, Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.ledger import Ledger
+from maintenance.models import RunStatus, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.planner import plan, scope
 from maintenance.policy import Policy
 from maintenance.runs import Request, Run, StepResult
 from maintenance.settings import Settings
 from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey, Task
+from maintenance.turns import Turns
 from maintenance.witness import Witness
-
-_AGAIN = (StopReason.BUDGET, StopReason.LOCK, StopReason.LAG, StopReason.PAUSED, StopReason.ERROR)
-"""Why a step was interrupted that has another turn in the next slice of its run."""
-_NOT_NEEDED = Verdict(status=StepStatus.ABSENT, stop_reason=StopReason.DONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +88,12 @@ class Conduct:
     ) -> Run:
         request = outlook.request
         self.witness.run_began(run_id, request.name, request.scheduler)
-        turns = _Turns(conduct=self, run_id=run_id, earlier={step.place: step for step in earlier})
-        halt = await self.paused()
+        execution = Execution(
+            connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
+            witness=self.witness, run_id=run_id,
+        )  # fmt: skip
+        turns = Turns(execution=execution, earlier={step.place: step for step in earlier})
+        halt = await turns.paused()
         cut = halt is not None
         if not cut:
             turns.carried.update(await self.ledger.carried())
@@ -123,13 +123,6 @@ class Conduct:
         finally:
             if not self.connection.is_closed():
                 await limit_statements(self.connection, BOOKKEEPING, local=False)
-
-    async def paused(self) -> Verdict | None:
-        """What becomes of the steps that are left, where somebody has paused all runs."""
-        found = await switch.found(self.connection)
-        if found is None:
-            return None
-        return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.PAUSED, message=str(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,78 +170,6 @@ class _Outlook:
         steps = await plan(tasks, survey, within, self.conduct.budget)
         await limit_statements(connection, BOOKKEEPING, local=False)
         return steps
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Turns:
-    """The turns of a slice: which steps have one, in which order, from where."""
-
-    conduct: Conduct
-    run_id: int
-    earlier: Mapping[tuple[str, str, str], StepResult]
-    """The run's steps in its slices before."""
-    carried: dict[tuple[str, str, str], Carried] = field(default_factory=dict)
-    seen: list[Step] = field(default_factory=list)
-
-    async def take(self, steps: list[Step]) -> Verdict | None:
-        """Give each step its turn that has not had its last; returns why the run has to stop, or None."""
-        conduct = self.conduct
-        self.seen.extend(steps)
-        # What an earlier run never came to goes first, or a large table could starve all those after it for ever.
-        ordered = sorted(filter(self._has_a_turn, steps), key=lambda step: _turn(self.carried.get(step.place)))
-        conduct.witness.planned(ordered)
-        cursors = [self._resumed(step) for step in ordered]
-        ids = [await self._written(*pair) for pair in zip(ordered, cursors, strict=True)]
-        execution = Execution(
-            connection=conduct.connection, ledger=conduct.ledger, settings=conduct.settings, budget=conduct.budget,
-            witness=conduct.witness, run_id=self.run_id,
-        )  # fmt: skip
-        halt = None
-        for step, step_id, cursor in zip(ordered, ids, cursors, strict=True):
-            # A step of one batch, as a VACUUM is, would not hear of it in between.
-            halt = halt or await conduct.paused()
-            before = self.earlier.get(step.place)
-            await execution.step(step, step_id, cursor, halt=halt, batches=before.batches if before else 0)
-        return halt or await conduct.paused()
-
-    async def settle_vanished(self) -> None:
-        """Close the steps of earlier slices that need no more work, as planning them again has shown."""
-        planned = {step.place for step in self.seen}
-        looked_at = {(step.task, step.table.name) for step in self.seen if not isinstance(step, Settled)}
-        # A task that time did not suffice to plan has shown nothing.
-        unsure = {step.task for step in self.seen if isinstance(step, Settled) and step.verdict.stop_reason in _AGAIN}
-        for place, step in self.earlier.items():
-            # What could not be planned then, and could be now, has its own step by now.
-            resolved = not step.rule and (step.task, step.table.rpartition(".")[2]) in looked_at
-            if place not in planned and (resolved or (step.task not in unsure and _unfinished(step))):
-                note = "planned again, there was nothing left to do"
-                await self.conduct.ledger.end_step(step.id, _NOT_NEEDED, note=note, size=None, seconds=0)
-
-    def _resumed(self, step: Step) -> Cursor | None:
-        before = self.carried.get(step.place)
-        if before is None or before.cursor is None or before.strategy != step.strategy or isinstance(step, Settled):
-            return None
-        return step.go_on(before.cursor) if step.place in self.earlier else step.resume(before.cursor)
-
-    def _has_a_turn(self, step: Step) -> bool:
-        before = self.earlier.get(step.place)
-        return before is None or _unfinished(before)
-
-    async def _written(self, step: Step, cursor: Cursor | None) -> int:
-        before = self.earlier.get(step.place)
-        if before is None:
-            return await self.conduct.ledger.add(self.run_id, step, cursor)
-        await self.conduct.ledger.add_again(before.id, step, cursor)
-        return before.id
-
-
-def _unfinished(step: StepResult) -> bool:
-    return step.status is StepStatus.INTERRUPTED and step.stop_reason in _AGAIN
-
-
-def _turn(before: Carried | None) -> tuple[bool, int]:
-    """Sorts what an earlier run never came to in front of all else, the one that has waited longest first."""
-    return (False, before.last_turn) if before is not None and before.starved else (True, 0)
 
 
 def _concluded(
