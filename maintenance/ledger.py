@@ -73,7 +73,9 @@ class Ledger:
         try:
             async with self.connection.transaction():
                 await self.connection.execute(statement("ledger", "one_installer"))
-                await self.connection.execute(script("install/ledger"))
+                # Another one may have made it while we waited, and be at work in it already.
+                if not await self.installed():
+                    await self.connection.execute(script("install/ledger"))
         except (pg.InsufficientPrivilegeError, pg.ReadOnlySQLTransactionError) as error:
             raise LedgerError(await self._cure(error)) from error
 

@@ -94,8 +94,12 @@ class Run:
 
     @property
     def progress(self) -> str:
-        """Changes with whatever its steps get done."""
-        state = [(step.id, step.status, step.rows, step.updated, step.cursor) for step in self.steps]
+        """Changes with whatever its steps get done; that a step was planned and had no time is nothing done."""
+        state = [
+            (step.id, step.status, step.rows, step.updated, step.cursor)
+            for step in self.steps
+            if step.batches or step.status is not StepStatus.INTERRUPTED
+        ]
         return f"{zlib.crc32(repr(state).encode()):08x}"
 
     @property

@@ -12,6 +12,7 @@ from maintenance.engine import performed
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, StepStatus, StopReason
 from maintenance.runs import Request
+from maintenance.sql import script
 from tests.databases import Database, step
 from tests.sessions import application, locked, waiting
 
@@ -186,3 +187,13 @@ async def test_many_sessions_may_install_at_once(database: Database) -> None:
 
     await asyncio.gather(*(install() for _ in range(8)))
     assert await Ledger(database.connection).installed()
+
+
+async def test_who_waited_for_another_to_install_leaves_the_ledger_to_those_at_work_in_it(database: Database) -> None:
+    async with connected(database.settings, name="maintenance run") as ours, application(database) as first:
+        await first.execute("begin; select pg_advisory_xact_lock(1296124238, 2)")
+        installing = asyncio.create_task(Ledger(ours).install())
+        await waiting(database)
+        await first.execute(script("install/ledger"))
+        await first.execute("commit; begin; lock table maintenance.step in row exclusive mode")
+        await asyncio.wait_for(installing, 10)
