@@ -13,8 +13,11 @@ class Meter:
 
     def __init__(self, clone: Clone) -> None:
         self._clone = clone
-        self._began = 0.0
+        self._started = 0.0
         self._written = 0
+        self.began = 0.0
+        """As the machine's clock has it, for what another process saw meanwhile."""
+        self.ended = 0.0
         self.seconds = 0.0
         """Of the block; what a contender that was cut off would have needed is more."""
         self.wal = 0
@@ -29,13 +32,13 @@ class Meter:
         await site.checkpoint()
         await site.forget(self._clone.database)
         self._written = await site.wal()
-        self._began = time.perf_counter()
+        self.began, self._started = time.time(), time.perf_counter()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.seconds = time.perf_counter() - self._began
+        self.seconds, self.ended = time.perf_counter() - self._started, time.time()
         site = self._clone.site
         self.wal = await site.wal() - self._written
         worked = await site.worked(self._clone.database)

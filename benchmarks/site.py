@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -36,8 +37,10 @@ SETTINGS = {
 """Of the embedded server, the same for all contenders; everything else is PostgreSQL's default."""
 _SHOWN = (
     "server_version", "shared_buffers", "work_mem", "maintenance_work_mem", "max_wal_size", "fsync",
-    "synchronous_commit", "full_page_writes", "wal_compression", "data_checksums", "autovacuum", "jit", "random_page_cost", "io_method",
+    "synchronous_commit", "full_page_writes", "wal_compression", "data_checksums", "autovacuum", "jit",
+    "random_page_cost", "io_method",
 )  # fmt: skip
+_ROOT = Path(__file__).parents[1]
 _STATEMENTS = """
 select coalesce(sum(total_exec_time + total_plan_time), 0) / 1000 as seconds,
        coalesce(max(max_exec_time), 0) / 1000 as longest
@@ -118,6 +121,17 @@ async def connect(target: Target) -> Connection:
         host=target.host, port=target.port, database=target.database, user=target.user, password=target.password,
         ssl=tls(target), statement_cache_size=0,
     )  # fmt: skip
+
+
+def environment(target: Target) -> dict[str, str]:
+    """The environment of a process that works in that database."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "MAINTENANCE_"))}
+    given = {
+        "PGHOST": target.host, "PGPORT": target.port, "PGUSER": target.user, "PGPASSWORD": target.password,
+        "PGDATABASE": target.database, "PGSSLMODE": target.sslmode, "PGSSLROOTCERT": target.root_certificate,
+        "PYTHONPATH": _ROOT,
+    }  # fmt: skip
+    return {**inherited, **{name: str(value) for name, value in given.items() if value}}
 
 
 @contextmanager

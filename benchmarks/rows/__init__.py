@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from benchmarks.row import Row
-from benchmarks.rows import catalog, duplicates, orphans, retention
+from benchmarks.rows import (
+    catalog,
+    checkins,
+    duplicates,
+    memory,
+    nightly,
+    orphans,
+    partitions,
+    retention,
+    sizes,
+    vacuum,
+)
 from benchmarks.site import Site
 
 
@@ -14,4 +25,10 @@ def rows(scale: float, site: Site, *, full: bool) -> tuple[Row, ...]:
         *catalog.rows(scale, full=full),
         *orphans.rows(scale),
         *duplicates.rows(scale),
+        *nightly.rows(scale),
+        *partitions.rows(scale),
+        *vacuum.rows(scale, site),
+        *checkins.rows(scale),
+        *sizes.rows(scale, full=full),
+        *memory.rows(scale, full=full),
     )

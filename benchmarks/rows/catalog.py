@@ -6,12 +6,8 @@ from benchmarks.contenders import Policy, ours, peer
 from benchmarks.figures import Amount, Ratio
 from benchmarks.measurement import Contender
 from benchmarks.row import Row
-from benchmarks.rows.states import DEVICES, scaled
-from benchmarks.state import State
+from benchmarks.rows.states import POLICIES, STALE, catalog
 
-POLICIES = 66_000
-STALE = 47_699
-"""What ReportMate's first clean-up found."""
 STEADY = POLICIES // 10
 RULE = """
 [[unreferenced]]
@@ -33,15 +29,7 @@ def rows(scale: float, *, full: bool) -> tuple[Row, ...]:
 
 
 def _row(slug: str, title: str, stale: int, scale: float) -> Row:
-    state = State(
-        name=slug.replace("-", "_"),
-        scripts=("devices", "catalog"),
-        amounts=(
-            ("devices", scaled(DEVICES, scale, 20)),
-            ("policies", scaled(POLICIES, scale, 20)),
-            ("stale", scaled(stale, scale, 2)),
-        ),
-    )
+    state = catalog(slug.replace("-", "_"), stale, scale)
     return Row(
         slug=slug,
         title=title,

@@ -6,17 +6,11 @@ from benchmarks.contenders import Policy, ours, peer
 from benchmarks.figures import Amount, Figure, Ratio
 from benchmarks.measurement import Contender
 from benchmarks.row import Row
-from benchmarks.rows.states import EVENTS, events
-from benchmarks.state import Clone
+from benchmarks.rows.states import EVENTS, events, without_index
 
 RULE = '[[retention]]\ntable = "events"\ncolumn = "{column}"\nkeep = "{keep}"\nwhere = "module_id is null"\n'
 CREATED_AT = RULE.replace("{column}", "created_at")
 TIMESTAMP = RULE.replace("{column}", "timestamp")
-
-
-async def without_index(clone: Clone) -> None:
-    """Take the index on created_at away, which ReportMate does not have."""
-    await clone.execute("drop index idx_events_created_at")
 
 
 def rows(scale: float) -> tuple[Row, ...]:
