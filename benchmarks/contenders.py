@@ -59,9 +59,9 @@ def ours(policy: Policy, *names: str) -> Work:
         watch = Stopwatch()
         async with meter:
             run = await ran(settings, *names, witness=watch)
-        in_batches = all(step.strategy not in ("vacuum", "analyze") for step in run.steps)
-        longest = max(watch.longest, meter.statement or 0.0) if in_batches else watch.longest
-        return Effect(longest=longest, work=sum(step.seconds for step in run.steps))
+        only_batches = all(step.strategy not in ("vacuum", "analyze") for step in run.steps)
+        longest = max(watch.longest, meter.statement or 0.0) if only_batches else watch.longest
+        return Effect(longest=longest or None, work=sum(step.seconds for step in run.steps))
 
     return work
 

@@ -29,6 +29,7 @@ async def head(site: Site, *, scale: float, full: bool, rounds: int | None) -> D
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
+            "load": round(os.getloadavg()[0], 1),
         },
         "server": await site.settings(),
         "statements_counted": site.counts_statements,

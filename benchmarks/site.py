@@ -15,6 +15,7 @@ from asyncpg import Connection
 from asyncpg import exceptions as pg
 
 from maintenance.demo.server import embedded_server
+from maintenance.errors import SettingsError
 from maintenance.settings import Settings
 from maintenance.target import Auth, Target
 from maintenance.tls import tls
@@ -58,6 +59,8 @@ class Site:
     """Where the server's programs are, vacuumdb among them; None for those of PATH."""
     connection: Connection
     prefix: str
+    toy: bool
+    """Whether this is about whether everything works: times mean nothing, so nobody need wait for the disk."""
     counts_statements: bool
     """Whether pg_stat_statements is there to ask."""
 
@@ -73,7 +76,7 @@ class Site:
         """Make a database, empty or a copy of another, and return its whole name."""
         whole = f"{self.prefix}_{name}"
         copied = f' template "{template}"' if template else ""
-        if template and self.connection.get_server_version().major >= 15:
+        if template and not self.toy and self.connection.get_server_version().major >= 15:
             # The default would write the whole copy to the WAL first.
             copied += " strategy file_copy"
         await self.connection.execute(f'create database "{whole}"{copied}')
@@ -135,16 +138,17 @@ def environment(target: Target) -> dict[str, str]:
 
 
 @contextmanager
-def located(settings: Settings) -> Iterator[tuple[Target, Path | None]]:
+def located(settings: Settings, *, toy: bool) -> Iterator[tuple[Target, Path | None]]:
     """The server of the environment, or an embedded one, and where its programs are."""
     if settings.target is not None:
         if settings.target.auth is Auth.ENTRA:
-            raise SystemExit(
-                "The benchmark logs in with a password only: set PGPASSWORD and MAINTENANCE_AUTH=password."
+            raise SettingsError(
+                "The benchmark logs in with a password only; set PGPASSWORD and MAINTENANCE_AUTH=password, or unset PGHOST."
             )
         yield settings.target, settings.postgres_bin
         return
-    with embedded_server(bin_directory=settings.postgres_bin, settings=SETTINGS) as server:
+    own = SETTINGS | {"fsync": "off"} if toy else SETTINGS
+    with embedded_server(bin_directory=settings.postgres_bin, settings=own) as server:
         target = Target(
             host=server.host, port=server.port, user=server.user, password=server.password, database="postgres",
             sslmode="disable",
@@ -153,7 +157,7 @@ def located(settings: Settings) -> Iterator[tuple[Target, Path | None]]:
 
 
 @asynccontextmanager
-async def opened(target: Target, binaries: Path | None) -> AsyncIterator[Site]:
+async def opened(target: Target, binaries: Path | None, *, toy: bool = False) -> AsyncIterator[Site]:
     """The site, with a database of its own for what it asks the server; all its databases are dropped in the end."""
     prefix = f"maintenance_bench_{secrets.token_hex(3)}"
     own = f"{prefix}_site"
@@ -163,7 +167,7 @@ async def opened(target: Target, binaries: Path | None) -> AsyncIterator[Site]:
         connection = await connect(replace(target, database=own))
         try:
             yield Site(
-                target=target, binaries=binaries, connection=connection, prefix=prefix,
+                target=target, binaries=binaries, connection=connection, prefix=prefix, toy=toy,
                 counts_statements=await _counts(connection),
             )  # fmt: skip
         finally:

@@ -1,4 +1,4 @@
-"""The table of a document, for a terminal and for the page."""
+"""The tables of a document, for a terminal and for the page: the figures, and the medians that they are read from."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 
 from benchmarks.document import Document
 
+MEDIANS = ("row", "contender", "rounds", "total", "its steps", "longest transaction", "database time", "WAL")
 HEADS = ("row", "figure", "ours", "peer", "value", "at most", "holds")
 _TIMES = ("seconds", "longest", "work", "database", "afterwards")
 _SIZES = ("wal", "peak")
@@ -57,12 +58,37 @@ def shown(value: float | None, metric: str | None) -> str:
     return f"{value * 1000:.3g} ms"
 
 
+def contenders(document: Document) -> Iterator[tuple[str, ...]]:
+    """The cells of each contender, row by row."""
+    for row in document["rows"]:
+        title = row["slug"]
+        for one in row["contenders"]:
+            rounds = f"{one['rounds']}{', ended' if one['capped'] else ''}"
+            metrics = ("seconds", "work", "longest", "database", "wal")
+            yield title, one["name"], rounds, *(shown(one["median"].get(metric), metric) for metric in metrics)
+            title = ""
+
+
 def grid(document: Document) -> Table:
-    """The table for a terminal."""
-    table = Table(box=box.HORIZONTALS, show_edge=False, pad_edge=False)
-    for head in HEADS:
-        table.add_column(head, justify="left" if head in ("row", "figure", "holds") else "right", overflow="fold")
+    """The figures, for a terminal."""
+    table = _table(HEADS)
     for cells in lines(document):
         colour = {"yes": "[green]yes[/]", "no": "[red]no[/]"}.get(cells[-1], cells[-1])
         table.add_row(*(escape(cell) for cell in cells[:-1]), colour)
+    return table
+
+
+def medians(document: Document) -> Table:
+    """What each contender took, for a terminal."""
+    table = _table(MEDIANS)
+    for cells in contenders(document):
+        table.add_row(*(escape(cell) for cell in cells))
+    return table
+
+
+def _table(heads: tuple[str, ...]) -> Table:
+    table = Table(box=box.HORIZONTALS, show_edge=False, pad_edge=False)
+    for head in heads:
+        left = head in ("row", "figure", "contender", "holds")
+        table.add_column(head, justify="left" if left else "right", overflow="fold")
     return table

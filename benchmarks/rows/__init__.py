@@ -26,9 +26,9 @@ def rows(scale: float, site: Site, *, full: bool) -> tuple[Row, ...]:
         *orphans.rows(scale),
         *duplicates.rows(scale),
         *nightly.rows(scale),
-        *partitions.rows(scale),
+        *partitions.rows(scale, full=full),
         *vacuum.rows(scale, site),
         *checkins.rows(scale),
-        *sizes.rows(scale, full=full),
-        *memory.rows(scale, full=full),
+        *sizes.rows(scale, sizes.of(site, full=full)),
+        *memory.rows(scale, sizes.of(site, full=full)),
     )

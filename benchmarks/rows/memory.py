@@ -10,7 +10,6 @@ from benchmarks.figures import Amount
 from benchmarks.measurement import Contender, Effect, Work
 from benchmarks.meter import Meter
 from benchmarks.row import Row
-from benchmarks.rows.sizes import FULL, SIZES
 from benchmarks.rows.states import events
 from benchmarks.site import environment
 from benchmarks.state import Clone
@@ -49,9 +48,8 @@ sys.exit(code)
 """
 
 
-def rows(scale: float, *, full: bool) -> tuple[Row, ...]:
+def rows(scale: float, sizes: tuple[float, ...]) -> tuple[Row, ...]:
     """One row."""
-    sizes = [size for size in (FULL if full else SIZES) if size != SIZES[1]]
     policy = Policy(text=RULES, cut="half")
     return (
         Row(

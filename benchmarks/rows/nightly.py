@@ -46,6 +46,10 @@ def rows(scale: float) -> tuple[Row, ...]:
             Ratio(what="total", peer="ReportMate's script", most=0.10),
             Ratio(what="longest transaction", metric="longest", peer="ReportMate's script"),
             Ratio(what="WAL", metric="wal", peer="ReportMate's script"),
+            Amount(
+                what="VACUUM ANALYZE after the script, not in its total", metric="afterwards", unit="s",
+                ours="ReportMate's script",
+            ),
         ),
         rounds=3,
     )  # fmt: skip

@@ -8,6 +8,7 @@ from benchmarks.measurement import Contender
 from benchmarks.row import Row
 from benchmarks.rows.retention import CREATED_AT
 from benchmarks.rows.states import events, scaled, without_index
+from benchmarks.site import Site
 
 SIZES = (0.1, 0.3, 1.0, 3.0)
 FULL = (*SIZES, 10.0)
@@ -25,9 +26,15 @@ def label(curve: str, millions: float) -> str:
     return f"{millions:g} M, {curve}"
 
 
-def rows(scale: float, *, full: bool) -> tuple[Row, ...]:
+def of(site: Site, *, full: bool) -> tuple[float, ...]:
+    """The sizes to look at: enough for a curve, or for a toy just two."""
+    if site.toy:
+        return SIZES[0], SIZES[-1]
+    return FULL if full else SIZES
+
+
+def rows(scale: float, sizes: tuple[float, ...]) -> tuple[Row, ...]:
     """One row."""
-    sizes = FULL if full else SIZES
     return (
         Row(
             slug="sizes",
