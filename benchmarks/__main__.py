@@ -44,7 +44,7 @@ def main(words: list[str] | None = None) -> int:
         return 1
     _show(found)
     if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        arguments.json.write_text(document.text(found), encoding="utf-8")
     if arguments.plot and plot.can_be_drawn(found):
         plot.draw(found, arguments.plot)
     if arguments.page:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import re
 import statistics
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -54,6 +56,12 @@ def missing(row: Row) -> Document:
     return row_document(Result(row=row, measured={}))
 
 
+def text(document: Document) -> str:
+    """The document as JSON; what has nothing below it is one line, so that a change of one measurement is one too."""
+    innermost = re.compile(r"[\[{][^\[\]{}]*[\]}]")
+    return innermost.sub(lambda match: " ".join(match[0].split()), json.dumps(document, indent=1)) + "\n"
+
+
 def _contender(name: str, found: Sequence[Measurement]) -> Document:
     medians = {metric: known for metric in _METRICS if (known := _median(found, metric)) is not None}
     latencies = {name: value for name in PERCENTILES if (value := pooled(found, name)) is not None}
@@ -63,7 +71,9 @@ def _contender(name: str, found: Sequence[Measurement]) -> Document:
         "once": len(found) == 1 and found[0].seconds > LONG,
         "capped": any(one.capped for one in found),
         "median": {name: _rounded(value) for name, value in (medians | latencies).items()},
-        "rows_left": found[-1].left if found else {},
+        "rows_left": {table: left for table, left in found[-1].left.items() if not left.startswith("0 ")}
+        if found
+        else {},
         "runs": [
             {metric: _rounded(value) for metric in _METRICS if (value := getattr(one, metric)) is not None}
             for one in found

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from benchmarks.document import Document
+from benchmarks.document import Document, text
 from benchmarks.plot import draw
 from benchmarks.table import HEADS, MEDIANS, contenders, lines, shown
 
@@ -31,21 +30,21 @@ _TOLD = (
 
 def write(document: Document) -> None:
     """Effect: the figures, the plot, the page and the README are those of this document."""
-    FIGURES.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    FIGURES.write_text(text(document), encoding="utf-8")
     draw(document, PLOT)
     for path in (PAGE, README):
         path.write_text(rendered(path.read_text(encoding="utf-8"), document), encoding="utf-8")
 
 
-def rendered(text: str, document: Document) -> str:
-    """A text with its blocks as this document has them."""
+def rendered(page: str, document: Document) -> str:
+    """A page with its blocks as this document has them."""
     blocks = {
         "circumstances": _circumstances, "rows": _rows, "figures": _figures, "medians": _medians, "short": _short,
     }  # fmt: skip
     for name, block in blocks.items():
         body = "\n".join(block(document)) + "\n"
-        text = re.sub(_BLOCK.format(name=name), partial(_replaced, body), text, flags=re.DOTALL)
-    return text
+        page = re.sub(_BLOCK.format(name=name), partial(_replaced, body), page, flags=re.DOTALL)
+    return page
 
 
 def _replaced(body: str, match: re.Match[str]) -> str:
@@ -57,7 +56,8 @@ def _circumstances(document: Document) -> Iterator[str]:
     size = f"scale {document['scale']:g}" + (" with the largest sizes" if document["full"] else "")
     yield (
         f"Measured on {document['measured']} within {document['seconds'] / 60:.0f} minutes, at {size}, on "
-        f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}, load {machine['load']} before. The server:"
+        f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}, load {machine['load']} "
+        "before. The server:"
     )
     yield ""
     yield from _grid(("setting", "value"), ((f"`{name}`", value) for name, value in server.items()))

@@ -143,7 +143,7 @@ def located(settings: Settings, *, toy: bool) -> Iterator[tuple[Target, Path | N
     if settings.target is not None:
         if settings.target.auth is Auth.ENTRA:
             raise SettingsError(
-                "The benchmark logs in with a password only; set PGPASSWORD and MAINTENANCE_AUTH=password, or unset PGHOST."
+                "The benchmark logs in with a password only; set PGPASSWORD and MAINTENANCE_AUTH=password."
             )
         yield settings.target, settings.postgres_bin
         return
