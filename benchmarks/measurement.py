@@ -69,7 +69,9 @@ async def measured(contender: Contender, states: States) -> Measurement:
         meter = Meter(clone)
         effect = await contender.work(clone, meter)
         left = {} if effect.capped else await clone.left()
+        # A statement that was cut off is not counted by pg_stat_statements.
+        database = None if effect.capped else meter.database
         return Measurement(
-            seconds=meter.seconds, wal=meter.wal, database=meter.database, longest=effect.longest, work=effect.work,
+            seconds=meter.seconds, wal=meter.wal, database=database, longest=effect.longest, work=effect.work,
             peak=effect.peak, afterwards=effect.afterwards, latencies=effect.latencies, capped=effect.capped, left=left,
         )  # fmt: skip

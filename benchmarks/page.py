@@ -23,7 +23,7 @@ _TOLD = (
         "nightly", "seconds", "ours", "ReportMate's script", "by the usual script",
     ),
     ("The longest transaction while 750,000 events go", "half-plain", "longest", "ours", "one DELETE", "by one DELETE"),
-    ("99 of 100 check-ins meanwhile are done within", "checkins", "p99", "ours", "alone", "without a clean-up"),
+    ("While it runs, 99 of 100 check-ins are done within", "checkins", "p99", "ours", "alone", "without a clean-up"),
 )  # fmt: skip
 """What matters to a user: what it says, and the row, the metric and the two contenders that it is read from."""
 

@@ -28,12 +28,18 @@ SLUGS = [
 ]  # fmt: skip
 
 
-def bench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+NAMES = "select array_agg(datname::text order by datname) from pg_database where datname ~ '^(maintenance|postgres)'"
+
+
+def surroundings(**more: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "MAINTENANCE_"))}
     binaries = os.environ.get("MAINTENANCE_POSTGRES_BIN")
-    kept = {"MAINTENANCE_POSTGRES_BIN": binaries} if binaries else {}
+    return {**inherited, **({"MAINTENANCE_POSTGRES_BIN": binaries} if binaries else {}), **more}
+
+
+def bench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *words], env={**inherited, **kept, **environment}, cwd=ROOT,
+        [sys.executable, "-m", "benchmarks", *words], env=surroundings(**environment), cwd=ROOT,
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
@@ -61,17 +67,39 @@ def test_every_row_is_measured_and_all_its_contenders_left_the_same_rows(tmp_pat
 
 
 async def test_another_server_is_left_as_it_was(server: Server) -> None:
-    names = (
-        "select string_agg(datname, ' ' order by datname) from pg_database where datname ~ '^(maintenance|postgres)'"
-    )
     admin = await connect(server, "postgres")
     try:
-        before = await admin.fetchval(names)
+        before = await admin.fetchval(NAMES)
         done = bench("--scale", "0.002", "--rounds", "1", "--only", "half-plain", **server.environment())
         assert done.returncode == 0, done.stderr
         assert "half-plain" in done.stdout
-        assert await admin.fetchval(names) == before
+        assert await admin.fetchval(NAMES) == before
     finally:
+        await admin.close()
+
+
+async def test_ended_early_it_leaves_no_database_and_keeps_what_it_measured(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    words = ("--scale", "0.002", "--rounds", "2", "--only", "half-plain sixtieth", "--json", str(file))
+    admin = await connect(server, "postgres")
+    before = await admin.fetchval(NAMES)
+    running = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", *words], env=surroundings(**server.environment()), cwd=ROOT,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert running.stderr is not None
+        while "sixtieth" not in running.stderr.readline():
+            assert running.poll() is None
+        running.terminate()
+        _, told = running.communicate(timeout=60)
+        assert running.returncode == 130, told
+        assert told.splitlines()[-1].startswith("Ended early")
+        assert await admin.fetchval(NAMES) == before
+        assert [row["slug"] for row in json.loads(file.read_text(encoding="utf-8"))["rows"]] == ["half-plain"]
+    finally:
+        running.kill()
+        running.wait()
         await admin.close()
 
 
