@@ -120,4 +120,12 @@ select exists (
 select pg_catalog.pg_database_size(pg_catalog.current_database());
 
 -- name: total_bytes
-select pg_catalog.pg_total_relation_size($1::oid);
+-- A partitioned table has no bytes of its own.
+with recursive tree as (
+    select c.oid from pg_catalog.pg_class c where c.oid = $1
+    union all
+    select i.inhrelid from tree
+    join pg_catalog.pg_partitioned_table p on p.partrelid = tree.oid
+    join pg_catalog.pg_inherits i on i.inhparent = tree.oid
+)
+select sum(pg_catalog.pg_total_relation_size(tree.oid))::bigint from tree;

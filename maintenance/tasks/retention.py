@@ -14,6 +14,7 @@ from maintenance.names import Fragment, quoted
 from maintenance.policy import Policy, Retention
 from maintenance.tasks.expired import NAME, Expired
 from maintenance.tasks.moment import Moment
+from maintenance.tasks.partitions import HINDRANCES, Part, PartitionRetention, parts
 from maintenance.tasks.rows import FROM, HeapRetention, KeysetRetention
 from maintenance.tasks.survey import Draft, Survey, Task, condition, cutoff, located, nodes
 
@@ -54,7 +55,43 @@ async def _plan(rule: Retention, survey: Survey) -> list[Step]:
         where=await condition(survey, relation, rule.where),
         only=Fragment("" if relation.partitioned else "only"),
     )  # fmt: skip
-    return [await _step(rule, survey, relation, whole, leaf) for leaf in relation.leaves]
+    ranges = await parts(survey.connection, relation, whole)
+    whole_parts = bool(ranges) and rule.partitions == "drop" and rule.where is None
+    steps: list[Step] = [_dropping(rule, relation, whole, ranges)] if whole_parts else []
+    spared = _spared(rule, ranges, whole_parts=whole_parts)
+    reasons = {oid: HINDRANCES[part.hindrance] for part in ranges if part.due and part.hindrance for oid in part.tables}
+    for leaf in relation.leaves:
+        if leaf.oid not in spared:
+            step = await _step(rule, survey, relation, whole, leaf)
+            why = f", row by row as {reasons[leaf.oid]}" if whole_parts and leaf.oid in reasons else ""
+            steps.append(replace(step, summary=step.summary + why))
+    return steps
+
+
+def _spared(rule: Retention, ranges: tuple[Part, ...], *, whole_parts: bool) -> set[int]:
+    """The tables whose rows nobody has to look at: they are dropped, or all too new, or left to a later run."""
+
+    def is_spared(part: Part) -> bool:
+        if part.later or not whole_parts:
+            return part.later
+        if part.due:
+            return part.hindrance is None
+        return rule.boundary == "leave" and not part.default
+
+    return {oid for part in ranges if is_spared(part) for oid in part.tables}
+
+
+def _dropping(rule: Retention, relation: Relation, whole: Expired, ranges: tuple[Part, ...]) -> PartitionRetention:
+    """The step that drops whole partitions; also where none is due, as an earlier run may have died over one."""
+    going = [part for part in ranges if part.due and part.hindrance is None]
+    names = ", ".join(part.table.name for part in going)
+    what = f"dropped as a whole: {names}" if going else "no partition lies wholly before it"
+    return PartitionRetention(
+        table=relation.table, oid=relation.oid, subject=f"{rule.column} by partitions",
+        rule=f"{rule.column} keep {rule.keep} by partitions", rows=sum(part.rows for part in going), exact=not going,
+        summary=f"{rule.column} before {shown(whole.bound)}; {what}", need=1.0, expired=whole, whole=whole,
+        empties=None if rule.allow_empty else would_empty(rule, relation), leaves_boundary=rule.boundary == "leave",
+    )  # fmt: skip
 
 
 async def _step(rule: Retention, survey: Survey, relation: Relation, whole: Expired, leaf: Leaf) -> Step:
