@@ -19,7 +19,7 @@ class Event(StrEnum):
     TRIGGER_LATE = "trigger_late"
     RUN_BEGAN = "run_began"
     LIMIT_UNSEEN = "limit_unseen"
-    STEP_HELD = "step_held"
+    HELD_BACK = "held_back"
     STEP_ENDED = "step_ended"
     RUN_ENDED = "run_ended"
     RUN_FAILED = "run_failed"

@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+from asyncpg import Connection
 
 from maintenance.demo.server import Server
 from tests.databases import connect
@@ -34,14 +36,19 @@ def streaming(primary: Server) -> Iterator[Server]:
         probe.bind((primary.host, 0))
         port = probe.getsockname()[1]
     owner = (primary.directory / "data").stat()
-    user = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+    user: Any = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", **primary.environment(), "PGAPPNAME": NAME}
     subprocess.run(
         [programs / "pg_basebackup", "-D", folder, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"],
         check=True, cwd="/", env=environment, **user,
     )  # fmt: skip
     options = {"port": str(port), "listen_addresses": primary.host, "unix_socket_directories": "", "fsync": "off"}
-    command = [programs / "postgres", "-D", folder, *(w for k, v in options.items() for w in ("-c", f"{k}={v}"))]
+    command: list[str | Path] = [
+        programs / "postgres",
+        "-D",
+        folder,
+        *(w for k, v in options.items() for w in ("-c", f"{k}={v}")),
+    ]
     with (primary.directory / "replica.log").open("wb") as log:
         process = subprocess.Popen(command, cwd="/", env=environment, stdout=log, stderr=log, **user)
     try:
@@ -69,18 +76,20 @@ class Pair:
             await self.replay("pg_wal_replay_resume()")
 
     async def replay(self, call: str) -> None:
-        until = time.monotonic() + _READY
-        while True:
-            try:
-                connection = await connect(self.replica, "postgres")
-                break
-            except (OSError, asyncpg.CannotConnectNowError):
-                assert time.monotonic() < until, "the replica does not answer"
-                await asyncio.sleep(0.02)
+        connection = await self._answering()
         try:
             await connection.execute(f"select {call}")
         finally:
             await connection.close()
+
+    async def _answering(self) -> Connection:
+        until = time.monotonic() + _READY
+        while time.monotonic() < until:
+            try:
+                return await connect(self.replica, "postgres")
+            except (OSError, asyncpg.CannotConnectNowError):
+                await asyncio.sleep(0.02)
+        raise AssertionError("the replica does not answer")
 
     async def caught_up(self) -> None:
         """Wait until the replica has replayed all that is written."""

@@ -49,7 +49,7 @@ class Events(Witness):
         if step.place not in self._held:
             self._held.add(step.place)
             sentence = f"{step.task} {step.table} holds back: {why}"
-            self._log(logging.INFO, Event.STEP_HELD, sentence, task=step.task, table=str(step.table))
+            self._log(logging.INFO, Event.HELD_BACK, sentence, task=step.task, table=str(step.table))
 
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         """One record a step."""

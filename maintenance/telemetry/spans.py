@@ -127,8 +127,7 @@ class TelemetryWitness(Events):
         record = self._instruments.record
         record(metrics.STOPS, 1, step.task, str(verdict.stop_reason))
         record(metrics.STEP_DURATION, outcome.seconds, step.task, table, str(verdict.status))
-        if outcome.paused:
-            record(metrics.PAUSED, outcome.paused, step.task, table)
+        record(metrics.PAUSED, outcome.paused, step.task, table)
         if outcome.table_bytes is not None:
             record(metrics.TABLE_SIZE, outcome.table_bytes, table)
         if outcome.lag is not None:
