@@ -37,12 +37,17 @@ def streaming(primary: Server) -> Iterator[Server]:
         port = probe.getsockname()[1]
     owner = (primary.directory / "data").stat()
     user: Any = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", **primary.environment(), "PGAPPNAME": NAME}
+    environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", **primary.environment()}
     subprocess.run(
-        [programs / "pg_basebackup", "-D", folder, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"],
+        [programs / "pg_basebackup", "-D", folder, "--checkpoint=fast", "--no-sync"],
         check=True, cwd="/", env=environment, **user,
     )  # fmt: skip
-    options = {"port": str(port), "listen_addresses": primary.host, "unix_socket_directories": "", "fsync": "off"}
+    (folder / "standby.signal").touch()
+    options = {
+        "port": str(port), "listen_addresses": primary.host, "unix_socket_directories": "", "fsync": "off",
+        # The rest it has from the environment, as the server's own library may be older than pg_basebackup's.
+        "primary_conninfo": f"application_name='{NAME}'",
+    }  # fmt: skip
     command: list[str | Path] = [
         programs / "postgres",
         "-D",
