@@ -28,7 +28,8 @@ from tests.sessions import LEDGER_GRANTS, application, counted, role, sleeping
 
 # A row a block; the heap is walked in batches of 128 blocks, then of more where nothing speaks against it.
 SCHEMA = """
-create table log (id int primary key, at timestamptz, filler char(7500)) with (autovacuum_enabled = off);
+create table log (id int primary key, at timestamptz, filler char(500))
+    with (fillfactor = 10, autovacuum_enabled = off);
 alter table log alter filler set storage plain;
 insert into log select n, now() - case when n <= 1000 then interval '40 days' else interval '0' end, ''
 from generate_series(1, 1010) n;
@@ -82,15 +83,17 @@ def pair() -> Iterator[Pair]:
 
 
 @pytest.fixture(scope="module")
-async def databases(pair: Pair) -> Spares:
-    """Of the server with the replica. None is made ahead: that would write WAL in the middle of a test."""
-    return Spares(pair.primary)
+async def databases(pair: Pair) -> AsyncIterator[Spares]:
+    """Of the server with the replica."""
+    spares = Spares(pair.primary)
+    yield spares
+    await spares.close()
 
 
 @pytest.fixture
 async def logs(pair: Pair, databases: Spares, tmp_path: Path) -> AsyncIterator[Database]:
     """1,000 of 1,010 rows are expired, on a server with a replica that has them all."""
-    async with opened(pair.primary, databases, await databases.made(), tmp_path) as database:
+    async with opened(pair.primary, databases, await databases.taken(), tmp_path) as database:
         await database.execute(SCHEMA)
         await pair.caught_up()
         yield database
