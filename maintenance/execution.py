@@ -15,7 +15,7 @@ from maintenance.budget import Budget
 from maintenance.catalog import is_there, total_bytes
 from maintenance.database import BOOKKEEPING, GLANCE, limit_statements, name_session
 from maintenance.errors import Blocked
-from maintenance.lag import Brake, Hold
+from maintenance.lag import Brake
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.pace import Pace
@@ -127,12 +127,13 @@ class Execution:
     async def _begun(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
         await limit_statements(self.connection, self.budget.left, local=False)
         await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}")
+        hold = await self.brake.before_step(lambda why: self.witness.held(step, why))
+        tally.paused += hold.seconds
+        if hold.verdict is not None:
+            return hold.verdict
         size = tally.size = await self._size(step)
         if not await is_there(self.connection, step.oid, step.table):
             return _GONE
-        held = self._held(tally, await self.brake.before_step(lambda why: self.witness.held(step, why)))
-        if held.verdict is not None:
-            return held.verdict
         if self.budget.left < _SHORTEST_TURN:
             return OUT_OF_BUDGET
         await self.ledger.begin_step(step_id, size)
@@ -191,15 +192,12 @@ class Execution:
                 return DONE
             if paused:
                 return _PAUSED
-            held = self._held(tally, await self.brake.after_batch(seconds, lambda why: self.witness.held(step, why)))
-            if held.verdict is not None:
-                return held.verdict
-            if held.smaller and batch.paced:
+            hold = await self.brake.after_batch(seconds, lambda why: self.witness.held(step, why))
+            tally.paused += hold.seconds
+            if hold.verdict is not None:
+                return hold.verdict
+            if hold.smaller and batch.paced:
                 pace.halve(size)
-
-    def _held(self, tally: _Tally, hold: Hold) -> Hold:
-        tally.paused += hold.seconds
-        return hold
 
     async def _batch(
         self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float

@@ -104,14 +104,19 @@ class Pair:
         """Wait until the server knows that its replica is so far behind."""
         await self._seen(f"replay_lag > interval '{seconds} seconds'")
 
-    async def _seen(self, condition: str) -> None:
+    async def even(self) -> None:
+        """Wait until the replica has replayed all that is written, and write nothing to make it tell."""
+        await self._seen("replay_lsn >= pg_current_wal_lsn()", tick=False)
+
+    async def _seen(self, condition: str, *, tick: bool = True) -> None:
         connection = await connect(self.primary, "postgres")
         until = time.monotonic() + _READY
         try:
             while not await connection.fetchval(f"select exists (select from pg_stat_replication where {condition})"):
                 assert time.monotonic() < until, f"never: {condition}"
                 # A replica tells how far it is when it gets something.
-                await connection.execute("select pg_logical_emit_message(false, 'tests', 'tick')")
+                if tick:
+                    await connection.execute("select pg_logical_emit_message(true, 'tests', 'tick')")
                 await asyncio.sleep(0.05)
         finally:
             await connection.close()

@@ -155,18 +155,35 @@ async def test_a_replica_that_falls_behind_in_mid_step_holds_the_next_batch_back
 async def test_a_run_whose_budget_ends_while_it_waits_ends_by_lag_and_the_next_one_does_the_work(
     logs: Database, pair: Pair
 ) -> None:
-    logs.write_policy(REPLAY)
+    await logs.execute("create table other as select * from log")
+    logs.write_policy(RULE.replace("log", "other") + REPLAY)
     async with pair.stopped():
         await pair.behind(0.2)
         document = await logs.cli_json("run", "retention", "--budget", "1500ms", exit_code=3)
         assert (document["status"], document["stop_reason"], document["rows"]) == ("interrupted", "lag", 0)
-        (told,) = document["steps"]
-        assert (told["batches"], told["status"], told["paused"] > 0) == (0, "interrupted", True)
+        assert [(told["table"], told["stop_reason"], told["batches"]) for told in document["steps"]] == [
+            ("public.other", "lag", 0),
+            ("public.log", "budget", 0),
+        ]
+        assert document["steps"][0]["paused"] > 0
         for word in (NAME, "127.0.0.1", "s behind, over [lag] replay = 0.1 s", "the next run goes on from here"):
             assert word in document["error"]
     assert await left(logs) == 1010
     again = await logs.run("retention")
     assert (again.status, await left(logs)) == (RunStatus.SUCCEEDED, 10)
+    assert [done.table for done in again.steps] == ["public.other", "public.log"], "who waited has not had its turn"
+
+
+async def test_a_replica_that_has_replayed_everything_holds_nobody_back_though_its_last_lag_is_shown_for_a_while(
+    logs: Database, pair: Pair
+) -> None:
+    async with pair.stopped():
+        await pair.behind(0.2)
+        # What is shown is for how long the last record of all had to wait.
+        await asyncio.sleep(0.3)
+    await pair.even()
+    hold = await Brake(logs.connection, Limits(replay=0.1), Budget(4)).before_step(lambda _: None)
+    assert hold.verdict is None
 
 
 async def test_another_slice_goes_on_after_lag_and_one_that_only_waited_is_seen_to_have_done_nothing(
