@@ -15,6 +15,7 @@ from maintenance.budget import Budget
 from maintenance.catalog import is_there, total_bytes
 from maintenance.database import BOOKKEEPING, GLANCE, limit_statements, name_session
 from maintenance.errors import Blocked
+from maintenance.lag import Brake
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.pace import Pace
@@ -55,6 +56,7 @@ class _Tally:
     updated: int = 0
     batches: int = 0
     before: int = 0
+    paused: float = 0.0
     size: int | None = None
     note: str | None = None
 
@@ -67,6 +69,7 @@ class Execution:
     ledger: Ledger
     settings: Settings
     budget: Budget
+    brake: Brake
     witness: Witness
     run_id: int
 
@@ -97,7 +100,7 @@ class Execution:
             lag = await self._lag(step, verdict)
             await limit_statements(self.connection, BOOKKEEPING, local=False)
         seconds = time.monotonic() - began
-        await self.ledger.end_step(step_id, verdict, note=tally.note, size=size, seconds=seconds)
+        await self.ledger.end_step(step_id, verdict, note=tally.note, size=size, seconds=seconds, paused=tally.paused)
         self.witness.ended(step, verdict, _outcome(tally, seconds, size, lag))
         return verdict
 
@@ -124,6 +127,10 @@ class Execution:
     async def _begun(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
         await limit_statements(self.connection, self.budget.left, local=False)
         await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}")
+        hold = await self.brake.before_step(lambda why: self.witness.held(step, why))
+        tally.paused += hold.seconds
+        if hold.verdict is not None:
+            return hold.verdict
         size = tally.size = await self._size(step)
         if not await is_there(self.connection, step.oid, step.table):
             return _GONE
@@ -185,6 +192,12 @@ class Execution:
                 return _held(batch.held) if batch.held else DONE
             if paused:
                 return _PAUSED
+            hold = await self.brake.after_batch(seconds, lambda why: self.witness.held(step, why))
+            tally.paused += hold.seconds
+            if hold.verdict is not None:
+                return hold.verdict
+            if hold.smaller and batch.paced:
+                pace.halve(size)
 
     async def _batch(
         self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float
@@ -210,7 +223,10 @@ class Execution:
                 await stack.enter_async_context(self.connection.transaction())
                 await limit_statements(self.connection, min(share, self.budget.left), local=True)
             batch = await step.batch(self.connection, cursor, size)
-            return batch, await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
+            paused = await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
+            if not batch.done:
+                await self.brake.look(inside=True)
+            return batch, paused
         raise AssertionError("unreachable: the block returns or raises")
 
 
@@ -226,5 +242,5 @@ def _held(rows: int) -> Verdict:
 def _outcome(tally: _Tally, seconds: float, size: int | None, lag: float | None) -> Outcome:
     return Outcome(
         rows=tally.rows, updated=tally.updated, batches=tally.batches, seconds=seconds,
-        table_bytes=tally.size if size is None else size, lag=lag,
+        table_bytes=tally.size if size is None else size, lag=lag, paused=tally.paused,
     )  # fmt: skip

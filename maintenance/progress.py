@@ -34,6 +34,9 @@ class _Lines(Witness):
     def __init__(self, console: Console) -> None:
         self._console = console
 
+    def unseen(self, what: str) -> None:
+        self._console.print(escape(f"  {what}"), style="yellow")
+
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         rows = outcome.rows
         if verdict.status is StepStatus.ABSENT or (
@@ -72,6 +75,9 @@ class _Bars(_Lines):
             self._progress.update(self._step, detail=detail)
         else:
             self._progress.update(self._step, total=1.0, completed=share, detail=detail)
+
+    def held(self, step: Step, why: str) -> None:
+        self._progress.update(self._step, detail="held back by lag")
 
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         super().ended(step, verdict, outcome)

@@ -37,17 +37,10 @@ class Turns:
         halt = None
         for step, step_id, cursor in zip(ordered, ids, cursors, strict=True):
             # A step of one batch, as a VACUUM is, would not hear of it in between.
-            halt = halt or await self.paused()
+            halt = halt or await switch.halt(self.execution.connection)
             before = self.earlier.get(step.place)
             await self.execution.step(step, step_id, cursor, halt=halt, batches=before.batches if before else 0)
-        return halt or await self.paused()
-
-    async def paused(self) -> Verdict | None:
-        """What becomes of the steps that are left, where somebody has paused all runs."""
-        found = await switch.found(self.execution.connection)
-        if found is None:
-            return None
-        return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.PAUSED, message=str(found))
+        return halt or await switch.halt(self.execution.connection)
 
     async def settle_vanished(self) -> None:
         """Close the steps of earlier slices that need no more work, as planning them again has shown."""
