@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field
 
+import asyncpg
 from asyncpg import Connection
 
 from maintenance.database import fetch_one
@@ -141,9 +142,19 @@ async def blocks(connection: Connection, oid: int) -> int:
     return int(await connection.fetchval(statement("catalog", "blocks"), oid) or 0)
 
 
-async def is_there(connection: Connection, oid: int, table: Table) -> bool:
-    """Whether the table still has the name that it was planned by."""
-    return bool(await connection.fetchval(statement("catalog", "is_there"), oid, table.schema, table.name))
+async def is_there(connection: Connection, oid: int, table: Table) -> tuple[bool, int | None]:
+    """Whether the table still has the name that it was planned by, and its size in bytes as for `total_bytes`.
+
+    The size is None, too, where the application's lock keeps even that from us.
+    """
+    values = oid, table.schema, table.name
+    try:
+        row = await fetch_one(connection, statement("catalog", "there_with_bytes"), *values)
+    except asyncpg.PostgresError:
+        if connection.is_closed():
+            raise
+        return bool(await connection.fetchval(statement("catalog", "is_there"), *values)), None
+    return row["there"], row["bytes"]
 
 
 async def total_bytes(connection: Connection, oid: int) -> int | None:

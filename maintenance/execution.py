@@ -18,7 +18,7 @@ from maintenance.errors import Blocked
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.pace import Pace
-from maintenance.planner import ALMOST_OVER, OUT_OF_BUDGET, failure
+from maintenance.planner import ALMOST_OVER, OUT_OF_BUDGET, failure, put_off
 from maintenance.refusals import first_line
 from maintenance.settings import Settings
 from maintenance.witness import Outcome, Witness
@@ -69,6 +69,8 @@ class Execution:
     budget: Budget
     witness: Witness
     run_id: int
+    whole: float
+    """Seconds of the budget when the first step had its turn: no later run has more for one, unless it is raised."""
 
     async def step(
         self, step: Step, step_id: int, cursor: Cursor | None, *, halt: Verdict | None, batches: int
@@ -89,6 +91,8 @@ class Execution:
             verdict = halt
         elif self.budget.left <= 0:
             verdict = OUT_OF_BUDGET
+        elif step.expected is not None and step.expected > self.budget.left:
+            verdict = put_off(step, self.budget.left, self.whole)
         else:
             self.witness.began(step)
             verdict = await self._judged(step, step_id, cursor, tally)
@@ -100,6 +104,22 @@ class Execution:
         await self.ledger.end_step(step_id, verdict, note=tally.note, size=size, seconds=seconds)
         self.witness.ended(step, verdict, _outcome(tally, seconds, size, lag))
         return verdict
+
+    async def close(self, step: Step, step_id: int) -> None:
+        """Do what is left to do once for all steps of a task, of which this one was done; what fails is noted there.
+
+        Raises:
+            PostgresError, InterfaceError, OSError: the connection was lost.
+        """
+        if step.closing is None:
+            return
+        try:
+            await limit_statements(self.connection, max(self.budget.left, GLANCE), local=False)
+            await self.connection.execute(step.closing)
+        except asyncpg.PostgresError as error:
+            said = failure(self.connection, error).message
+            await self.ledger.remark(step_id, f"{step.closing} failed, the next run's may do it: {said}")
+        await limit_statements(self.connection, BOOKKEEPING, local=False)
 
     async def _judged(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
         """The work of a step, and its end in words whatever ended it."""
@@ -122,15 +142,17 @@ class Execution:
             return failure(self.connection, error)
 
     async def _begun(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
-        await limit_statements(self.connection, self.budget.left, local=False)
-        await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}")
-        size = tally.size = await self._size(step)
-        if not await is_there(self.connection, step.oid, step.table):
+        limit = self.budget.left
+        await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}", limit)
+        there, tally.size = await is_there(self.connection, step.oid, step.table)
+        if not there:
             return _GONE
         if self.budget.left < _SHORTEST_TURN:
             return OUT_OF_BUDGET
-        await self.ledger.begin_step(step_id, size)
-        await limit_statements(self.connection, self.budget.left, local=False)
+        await self.ledger.begin_step(step_id, tally.size)
+        if limit - self.budget.left > _SHORTEST_TURN:
+            # We had to wait.
+            await limit_statements(self.connection, self.budget.left, local=False)
         stopped = await step.guard(self.connection)
         if stopped is not None:
             return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=stopped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from asyncpg import exceptions as pg
 
 from maintenance.database import fetch_one
 from maintenance.errors import LedgerError
-from maintenance.models import Batch, Cursor, RunStatus, Step, StepStatus, StopReason, Verdict
+from maintenance.models import Batch, Cursor, RunStatus, Step, StepStatus, StopReason, Took, Verdict
 from maintenance.runs import Request, Run, StepResult
 from maintenance.sql import script, statement
 
@@ -156,6 +157,10 @@ class Ledger:
         values = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate, size, seconds)
         await self.connection.execute(statement("ledger", "end_step"), step_id, *values)
 
+    async def remark(self, step_id: int, note: str) -> None:
+        """Add to the note of a step that has ended."""
+        await self.connection.execute(statement("ledger", "remark"), step_id, note)
+
     async def end(
         self, run_id: int, status: RunStatus, stop_reason: StopReason, error: str | None, *, seconds: float
     ) -> Run:
@@ -181,6 +186,13 @@ class Ledger:
         """When a run last deleted or rewrote rows of each table."""
         rows = await self.connection.fetch(statement("ledger", "changed_at"))
         return {row["table_name"]: row["changed_at"] for row in rows}
+
+    async def took(self, tasks: Iterable[str]) -> dict[tuple[str, str], Took]:
+        """How long the last turn of each step of these tasks took, by task and table."""
+        return {
+            (row["task"], row["table_name"]): Took(seconds=row["seconds"], size=row["bytes_before"], cut=row["cut"])
+            for row in await self.connection.fetch(statement("ledger", "took"), list(tasks))
+        }
 
     async def prune(self, keep: float) -> None:
         """Remove runs that ended more than `keep` seconds ago."""

@@ -9,7 +9,7 @@ select pg_catalog.set_config('statement_timeout', $1, $2);
 select pg_catalog.statement_timestamp();
 
 -- name: name_session
-select pg_catalog.set_config('application_name', $1, false);
+select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('statement_timeout', $2, false);
 
 -- name: watch_client
 -- Else a backend whose client is gone goes on with its statement, holding the lease and its locks, until it has to answer.

@@ -145,6 +145,9 @@ set status = $2, stop_reason = $3, note = coalesce($4, note), error = $5, sqlsta
     seconds = greatest(seconds, $8)
 where id = $1;
 
+-- name: remark
+update maintenance.step set note = concat_ws('; ', note, $2::text) where id = $1;
+
 -- name: end_run
 update maintenance.run r
 set status = $2, stop_reason = $3, error = $4, spent = spent + $5, ended_at = clock_timestamp(),
@@ -163,6 +166,14 @@ select table_name, max(changed_at) as changed_at
 from maintenance.step
 where changed_at is not null
 group by table_name;
+
+-- name: took
+-- The last turn of each table's step that tells how long it takes: it was done, or the budget ended it.
+select distinct on (task, table_name) task, table_name, seconds, bytes_before, status <> 'succeeded' as cut
+from maintenance.step
+where task = any ($1::text[]) and began_at is not null and bytes_before is not null
+  and (status = 'succeeded' or (status = 'interrupted' and stop_reason = 'budget'))
+order by task, table_name, id desc;
 
 -- name: prune
 -- Never one that may still go on in another slice.

@@ -1,0 +1,113 @@
+"""A crew: steps done side by side, each connection busy with one of them, the next in turn going to whoever is free."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+
+from asyncpg import Connection
+
+from maintenance import switch
+from maintenance.database import clock, connected
+from maintenance.errors import DatabaseError
+from maintenance.execution import Execution
+from maintenance.ledger import Ledger
+from maintenance.models import DONE, Cursor, Step, StepStatus, StopReason, Verdict
+from maintenance.witness import Event
+
+_LOG = logging.getLogger("maintenance")
+_WATCH = 1.0
+"""Seconds after which the run's connection, where it has nothing to do, is asked whether it is still there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A step that is to have its turn, as the ledger has it."""
+
+    step: Step
+    id: int
+    cursor: Cursor | None
+    batches: int
+    """Those of the run's earlier slices."""
+
+
+class Crew:
+    """The run's connection and those that it calls to its help. Which steps may be done side by side, they say."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        self._waiting: deque[Turn] = deque()
+        self._coming: set[asyncio.Task[None] | None] = set()
+        self.halt: Verdict | None = None
+        """Why the steps that are left must not begin."""
+        self.closing: dict[str, Turn] = {}
+        """Of each task that leaves something to be done in the end, a step that was done."""
+
+    async def work(self, turns: Iterable[Turn], jobs: int) -> None:
+        """Do these steps in their order, up to `jobs` at a time.
+
+        Raises:
+            ConnectionLost, PostgresError, InterfaceError, OSError: one of the connections was lost. All that went on
+                beside it has been stopped, and no connection but the run's is left.
+        """
+        self._waiting.extend(turns)
+        lost: BaseException | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                others = [group.create_task(self._help()) for _ in range(1, min(jobs, len(self._waiting)))]
+                self._coming.update(others)
+                await self._serve(self._execution)
+                await self._watch(others)
+        except BaseExceptionGroup as errors:
+            lost = errors.exceptions[0]
+        if lost is not None:
+            raise lost
+
+    async def _help(self) -> None:
+        """Open one more connection, and take turns until there are none."""
+        settings = self._execution.settings
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(connected(settings, name="maintenance run"))
+            except DatabaseError as error:
+                _LOG.warning(
+                    "One connection less than [vacuum] jobs asks for, the run goes on with those it has: %s",
+                    error,
+                    extra={"event": Event.CONNECTION_MISSED, "run_id": self._execution.run_id},
+                )
+                return
+            finally:
+                self._coming.discard(asyncio.current_task())
+            await self._serve(replace(self._execution, connection=connection, ledger=Ledger(connection)))
+
+    async def _serve(self, execution: Execution) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            # A step of one batch, as a VACUUM is, would not hear of it in between.
+            self.halt = self.halt or await paused(execution.connection)
+            verdict = await execution.step(turn.step, turn.id, turn.cursor, halt=self.halt, batches=turn.batches)
+            if verdict == DONE and turn.step.closing:
+                self.closing[turn.step.task] = turn
+
+    async def _watch(self, others: Iterable[asyncio.Task[None]]) -> None:
+        """Wait for the others, and see that the lease, which the run's connection holds, is not lost meanwhile."""
+        for task in self._coming:
+            if task is not None:
+                task.cancel()
+        pending = set(others)
+        while pending:
+            _, pending = await asyncio.wait(pending, timeout=_WATCH)
+            if pending:
+                await clock(self._execution.connection)
+
+
+async def paused(connection: Connection) -> Verdict | None:
+    """What becomes of the steps that are left, where somebody has paused all runs."""
+    found = await switch.found(connection)
+    if found is None:
+        return None
+    return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.PAUSED, message=str(found))
