@@ -5,10 +5,9 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field
 
-import asyncpg
 from asyncpg import Connection
 
-from maintenance.database import fetch_one
+from maintenance.database import fetch_one, milliseconds
 from maintenance.errors import PolicyError
 from maintenance.names import Fragment, Table, TableName, quoted
 from maintenance.sql import statement
@@ -142,24 +141,9 @@ async def blocks(connection: Connection, oid: int) -> int:
     return int(await connection.fetchval(statement("catalog", "blocks"), oid) or 0)
 
 
-async def is_there(connection: Connection, oid: int, table: Table) -> tuple[bool, int | None]:
-    """Whether the table still has the name that it was planned by, and its size in bytes as for `total_bytes`.
-
-    The size is None, too, where the application's lock keeps even that from us.
-    """
-    values = oid, table.schema, table.name
-    try:
-        row = await fetch_one(connection, statement("catalog", "there_with_bytes"), *values)
-    except asyncpg.PostgresError:
-        if connection.is_closed():
-            raise
-        return bool(await connection.fetchval(statement("catalog", "is_there"), *values)), None
-    return row["there"], row["bytes"]
-
-
-async def total_bytes(connection: Connection, oid: int) -> int | None:
-    """Size with indexes and TOAST, in bytes; None where the table is gone."""
-    size: int | None = await connection.fetchval(statement("catalog", "total_bytes"), oid)
+async def total_bytes(connection: Connection, oid: int, then: float) -> int | None:
+    """Size with indexes and TOAST, in bytes; None where the table is gone. `then` seconds limit later statements."""
+    size: int | None = await connection.fetchval(statement("catalog", "total_bytes"), oid, milliseconds(then))
     return size
 
 

@@ -87,9 +87,9 @@ class Crew:
     async def _serve(self, execution: Execution) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
-            # A step of one batch, as a VACUUM is, would not hear of it in between.
-            self.halt = self.halt or await paused(execution.connection)
             verdict = await execution.step(turn.step, turn.id, turn.cursor, halt=self.halt, batches=turn.batches)
+            if verdict.stop_reason is StopReason.PAUSED:
+                self.halt = self.halt or await paused(execution.connection)
             if verdict == DONE and turn.step.closing:
                 self.closing[turn.step.task] = turn
 

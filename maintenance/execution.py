@@ -12,7 +12,7 @@ from asyncpg import Connection
 from asyncpg import exceptions as pg
 
 from maintenance.budget import Budget
-from maintenance.catalog import is_there, total_bytes
+from maintenance.catalog import total_bytes
 from maintenance.database import BOOKKEEPING, GLANCE, limit_statements, name_session
 from maintenance.errors import Blocked
 from maintenance.ledger import Ledger
@@ -55,6 +55,8 @@ class _Tally:
     updated: int = 0
     batches: int = 0
     before: int = 0
+    unwritten: int = 0
+    """Batches that the ledger has yet to hear of."""
     size: int | None = None
     note: str | None = None
 
@@ -97,11 +99,15 @@ class Execution:
             self.witness.began(step)
             verdict = await self._judged(step, step_id, cursor, tally)
             await limit_statements(self.connection, GLANCE, local=False)
-            size = await self._size(step) if tally.batches else None
             lag = await self._lag(step, verdict)
-            await limit_statements(self.connection, BOOKKEEPING, local=False)
+            if tally.batches:
+                size = await self._size(step)
+            else:
+                await limit_statements(self.connection, BOOKKEEPING, local=False)
         seconds = time.monotonic() - began
-        await self.ledger.end_step(step_id, verdict, note=tally.note, size=size, seconds=seconds)
+        await self.ledger.end_step(
+            step_id, verdict, note=tally.note, size=size, seconds=seconds, batches=tally.unwritten
+        )
         self.witness.ended(step, verdict, _outcome(tally, seconds, size, lag))
         return verdict
 
@@ -142,29 +148,37 @@ class Execution:
             return failure(self.connection, error)
 
     async def _begun(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
-        limit = self.budget.left
-        await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}", limit)
-        there, tally.size = await is_there(self.connection, step.oid, step.table)
-        if not there:
-            return _GONE
         if self.budget.left < _SHORTEST_TURN:
             return OUT_OF_BUDGET
-        await self.ledger.begin_step(step_id, tally.size)
-        if limit - self.budget.left > _SHORTEST_TURN:
-            # We had to wait.
+        await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}", self.budget.left)
+        try:
+            now = await self.ledger.begin_step(step_id, step)
+        except asyncpg.PostgresError:
+            # The application's lock keeps even the size from us.
+            if self.connection.is_closed():
+                raise
+            if self.budget.left < _SHORTEST_TURN:
+                return OUT_OF_BUDGET
+            now = await self.ledger.begin_step(step_id, step, sized=False)
             await limit_statements(self.connection, self.budget.left, local=False)
+        if not now["there"]:
+            return _GONE
+        if now["paused"]:
+            return _PAUSED
+        tally.size = now["bytes"]
         stopped = await step.guard(self.connection)
         if stopped is not None:
             return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=stopped)
         return await self._batches(step, step_id, cursor, tally)
 
     async def _size(self, step: Step) -> int | None:
-        """Bytes of the table, or None where the application's lock keeps even that from us."""
+        """Bytes of the table, or None where they cannot be told at a glance; then there is time for the ledger."""
         try:
-            return await total_bytes(self.connection, step.oid)
+            return await total_bytes(self.connection, step.oid, BOOKKEEPING)
         except asyncpg.PostgresError:
             if self.connection.is_closed():
                 raise
+            await limit_statements(self.connection, BOOKKEEPING, local=False)
             return None
 
     async def _lag(self, step: Step, verdict: Verdict) -> float | None:
@@ -187,7 +201,7 @@ class Execution:
             began = time.monotonic()
             share = self.budget.left * (_SHARE if step.divides(cursor) and size > step.limits[0] else 1.0)
             try:
-                batch, paused = await self._batch(step, step_id, cursor, size, share)
+                batch, paused = await self._batch(step, step_id, cursor, tally, size, share)
             except pg.QueryCanceledError:
                 # Cut off by its own share of the budget, not by an operator: a smaller one may fit.
                 cut_off = time.monotonic() - began > share * 0.9
@@ -209,12 +223,12 @@ class Execution:
                 return _PAUSED
 
     async def _batch(
-        self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float
+        self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float
     ) -> tuple[Batch, bool]:
         """One batch; when the application held what we wanted, we wait a little and try again as the one who yields."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._committed(step, step_id, cursor, size, share)
+                return await self._committed(step, step_id, cursor, tally, size, share)
             except _YIELDS:
                 if attempt == _ATTEMPTS or self.budget.left < _PAUSE * attempt:
                     raise
@@ -222,7 +236,7 @@ class Execution:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _committed(
-        self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float
+        self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float
     ) -> tuple[Batch, bool]:
         began = time.monotonic()
         async with AsyncExitStack() as stack:
@@ -230,6 +244,9 @@ class Execution:
                 await stack.enter_async_context(self.connection.transaction())
                 await limit_statements(self.connection, min(share, self.budget.left), local=True)
             batch = await step.batch(self.connection, cursor, size)
+            if batch.done and not step.transactional:
+                tally.unwritten += 1
+                return batch, False
             return batch, await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
         raise AssertionError("unreachable: the block returns or raises")
 

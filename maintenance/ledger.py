@@ -140,9 +140,13 @@ class Ledger:
         values = (step.strategy, step.summary, _json(cursor))
         await self.connection.execute(statement("ledger", "add_again"), step_id, *values)
 
-    async def begin_step(self, step_id: int, size: int | None) -> None:
-        """Write down that a step has its turn, and how many bytes its table has."""
-        await self.connection.execute(statement("ledger", "begin_step"), step_id, size)
+    async def begin_step(self, step_id: int, step: Step, *, sized: bool = True) -> Record:
+        """Write down that a step has its turn, and how many `bytes` its table has if they can be told.
+
+        Not where the table is not `there` any more by the name that it was planned by, or all runs are `paused`.
+        """
+        values = (step_id, step.oid, step.table.schema, step.table.name, sized)
+        return await fetch_one(self.connection, statement("ledger", "begin_step"), *values)
 
     async def checkpoint(self, step_id: int, batch: Batch, seconds: float) -> bool:
         """Write down a batch, in its own transaction where it has one; returns whether somebody paused all runs."""
@@ -150,11 +154,11 @@ class Ledger:
         return bool(await self.connection.fetchval(statement("ledger", "checkpoint"), step_id, *values))
 
     async def end_step(
-        self, step_id: int, verdict: Verdict, *, note: str | None, size: int | None, seconds: float
+        self, step_id: int, verdict: Verdict, *, note: str | None, size: int | None, seconds: float, batches: int = 0
     ) -> None:
-        """Write down how a step ended."""
+        """Write down how a step ended, and `batches` of it that were not written down yet."""
         error = None if verdict.stop_reason is StopReason.DONE else verdict.message
-        values = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate, size, seconds)
+        values = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate, size, seconds, batches)
         await self.connection.execute(statement("ledger", "end_step"), step_id, *values)
 
     async def remark(self, step_id: int, note: str) -> None:

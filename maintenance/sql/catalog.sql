@@ -99,25 +99,9 @@ select exists (
 -- name: blocks
 select pg_catalog.pg_relation_size($1::oid) / pg_catalog.current_setting('block_size')::int;
 
--- name: is_there
-select exists (
-    select
-    from pg_catalog.pg_class c
-    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.oid = $1 and n.nspname = $2 and c.relname = $3
-);
-
--- name: there_with_bytes
--- Both at once: each step begins with it.
-select exists (
-    select
-    from pg_catalog.pg_class c
-    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.oid = $1 and n.nspname = $2 and c.relname = $3
-) as there, pg_catalog.pg_total_relation_size($1) as bytes;
-
 -- name: database_bytes
 select pg_catalog.pg_database_size(pg_catalog.current_database());
 
 -- name: total_bytes
-select pg_catalog.pg_total_relation_size($1::oid);
+-- With the limit for the statements after it, which saves each step a round trip.
+select pg_catalog.pg_total_relation_size($1::oid), pg_catalog.set_config('statement_timeout', $2, false);

@@ -128,8 +128,24 @@ set status = 'pending', stop_reason = null, error = null, sqlstate = null, strat
 where id = $1;
 
 -- name: begin_step
-update maintenance.step
-set status = 'running', bytes_before = coalesce(bytes_before, $2), began_at = clock_timestamp() where id = $1;
+-- Unless its table is another one by now, or all runs are paused: in one round trip, as each step has to ask it all.
+with now as (
+    select exists (
+               select
+               from pg_catalog.pg_class c
+               join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+               where c.oid = $2 and n.nspname = $3 and c.relname = $4
+           ) as there,
+           exists (select from maintenance.pause) as paused,
+           case when $5 then pg_catalog.pg_total_relation_size($2) end as bytes
+),
+begun as (
+    update maintenance.step s
+    set status = 'running', bytes_before = coalesce(s.bytes_before, now.bytes), began_at = clock_timestamp()
+    from now
+    where s.id = $1 and now.there and not now.paused
+)
+select there, paused, bytes from now;
 
 -- name: checkpoint
 -- In the transaction of the batch: either both are there or neither.
@@ -140,9 +156,10 @@ where id = $1
 returning exists (select from maintenance.pause) as paused;
 
 -- name: end_step
+-- With a batch that had no transaction to be written down in.
 update maintenance.step
 set status = $2, stop_reason = $3, note = coalesce($4, note), error = $5, sqlstate = $6, bytes_after = $7,
-    seconds = greatest(seconds, $8)
+    seconds = greatest(seconds, $8), batches = batches + $9
 where id = $1;
 
 -- name: remark
