@@ -9,14 +9,16 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
+import asyncpg
 from asyncpg import Connection
 
 from maintenance import switch
-from maintenance.database import clock, connected
+from maintenance.database import BOOKKEEPING, GLANCE, clock, connected, limit_statements
 from maintenance.errors import DatabaseError
 from maintenance.execution import Execution
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Cursor, Step, StepStatus, StopReason, Verdict
+from maintenance.planner import failure
 from maintenance.witness import Event
 
 _LOG = logging.getLogger("maintenance")
@@ -44,8 +46,8 @@ class Crew:
         self._coming: set[asyncio.Task[None] | None] = set()
         self.halt: Verdict | None = None
         """Why the steps that are left must not begin."""
-        self.closing: dict[str, Turn] = {}
-        """Of each task that leaves something to be done in the end, a step that was done."""
+        self._last: dict[str, Turn] = {}
+        """Of each task the last step that was done."""
 
     async def work(self, turns: Iterable[Turn], jobs: int) -> None:
         """Do these steps in their order, up to `jobs` at a time.
@@ -67,6 +69,24 @@ class Crew:
         if lost is not None:
             raise lost
 
+    async def close(self) -> None:
+        """Do what is to be done once for all steps of a task; where it fails, the note of the last of them says so.
+
+        Raises:
+            PostgresError, InterfaceError, OSError: the connection was lost.
+        """
+        connection = self._execution.connection
+        for turn in self._last.values():
+            if turn.step.closing is None:
+                continue
+            try:
+                await limit_statements(connection, max(self._execution.budget.left, GLANCE), local=False)
+                await connection.execute(turn.step.closing)
+            except asyncpg.PostgresError as error:
+                said = f"{turn.step.closing} failed, a later run may do it: {failure(connection, error).message}"
+                await self._execution.ledger.remark(turn.id, said)
+            await limit_statements(connection, BOOKKEEPING, local=False)
+
     async def _help(self) -> None:
         """Open one more connection, and take turns until there are none."""
         settings = self._execution.settings
@@ -75,7 +95,7 @@ class Crew:
                 connection = await stack.enter_async_context(connected(settings, name="maintenance run"))
             except DatabaseError as error:
                 _LOG.warning(
-                    "One connection less than [vacuum] jobs asks for, the run goes on with those it has: %s",
+                    "One connection less than wanted, the run goes on with those it has: %s",
                     error,
                     extra={"event": Event.CONNECTION_MISSED, "run_id": self._execution.run_id},
                 )
@@ -90,8 +110,8 @@ class Crew:
             verdict = await execution.step(turn.step, turn.id, turn.cursor, halt=self.halt, batches=turn.batches)
             if verdict.stop_reason is StopReason.PAUSED:
                 self.halt = self.halt or await paused(execution.connection)
-            if verdict == DONE and turn.step.closing:
-                self.closing[turn.step.task] = turn
+            if verdict == DONE:
+                self._last[turn.step.task] = turn
 
     async def _watch(self, others: Iterable[asyncio.Task[None]]) -> None:
         """Wait for the others, and see that the lease, which the run's connection holds, is not lost meanwhile."""

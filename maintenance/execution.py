@@ -111,22 +111,6 @@ class Execution:
         self.witness.ended(step, verdict, _outcome(tally, seconds, size, lag))
         return verdict
 
-    async def close(self, step: Step, step_id: int) -> None:
-        """Do what is left to do once for all steps of a task, of which this one was done; what fails is noted there.
-
-        Raises:
-            PostgresError, InterfaceError, OSError: the connection was lost.
-        """
-        if step.closing is None:
-            return
-        try:
-            await limit_statements(self.connection, max(self.budget.left, GLANCE), local=False)
-            await self.connection.execute(step.closing)
-        except asyncpg.PostgresError as error:
-            said = failure(self.connection, error).message
-            await self.ledger.remark(step_id, f"{step.closing} failed, the next run's may do it: {said}")
-        await limit_statements(self.connection, BOOKKEEPING, local=False)
-
     async def _judged(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
         """The work of a step, and its end in words whatever ended it."""
         try:

@@ -12,24 +12,12 @@ from asyncpg import exceptions as pg
 
 from maintenance.database import fetch_one
 from maintenance.errors import LedgerError
-from maintenance.models import Batch, Cursor, RunStatus, Step, StepStatus, StopReason, Took, Verdict
+from maintenance.models import Batch, Carried, Cursor, RunStatus, Step, StepStatus, StopReason, Took, Verdict
 from maintenance.runs import Request, Run, StepResult
 from maintenance.sql import script, statement
 
 TABLES = ("run", "step", "pause")
 """The tables of the ledger, in schema `maintenance`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
-    """How the last attempt at a step ended, as far as the next one needs to know."""
-
-    strategy: str
-    cursor: Cursor | None
-    starved: bool
-    """Its run ended before it got its turn."""
-    last_turn: int
-    """Grows with the time of the last turn that it had; 0 where it never had one."""
 
 
 @dataclass(frozen=True, slots=True)

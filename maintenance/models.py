@@ -85,6 +85,18 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """How the last attempt at a step ended, as far as the next one needs to know."""
+
+    strategy: str
+    cursor: Cursor | None
+    starved: bool
+    """Its run ended before it got its turn."""
+    last_turn: int
+    """Grows with the time of the last turn that it had; 0 where it never had one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Took:
     """How long a step took the last time that it had its turn."""
 

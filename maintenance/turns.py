@@ -8,8 +8,7 @@ from itertools import groupby
 
 from maintenance.crew import Crew, Turn, paused
 from maintenance.execution import Execution
-from maintenance.ledger import Carried
-from maintenance.models import Cursor, Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.models import Carried, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.runs import StepResult
 
 _AGAIN = (StopReason.BUDGET, StopReason.LOCK, StopReason.LAG, StopReason.PAUSED, StopReason.ERROR)
@@ -40,8 +39,7 @@ class Turns:
             await crew.work(together, jobs)
         halt = crew.halt or await self.paused()
         if halt is None:
-            for turn in crew.closing.values():
-                await self.execution.close(turn.step, turn.id)
+            await crew.close()
         return halt
 
     async def paused(self) -> Verdict | None:
