@@ -83,8 +83,9 @@ class Crew:
                 await limit_statements(connection, max(self._execution.budget.left, GLANCE), local=False)
                 await connection.execute(turn.step.closing)
             except asyncpg.PostgresError as error:
-                said = f"{turn.step.closing} failed, a later run may do it: {failure(connection, error).message}"
-                await self._execution.ledger.remark(turn.id, said)
+                said = failure(connection, error).message
+                note = f"what is done once after all steps of {turn.step.task} failed, a later run does it: {said}"
+                await self._execution.ledger.remark(turn.id, note)
             await limit_statements(connection, BOOKKEEPING, local=False)
 
     async def _help(self) -> None:

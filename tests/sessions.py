@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -65,6 +66,19 @@ async def role(database: Database, *grants: str) -> AsyncIterator[Target]:
     finally:
         await database.execute(f"drop owned by {name} cascade")
         await database.execute(f"drop role {name}")
+
+
+@asynccontextmanager
+async def said(database: Database) -> AsyncIterator[list[str]]:
+    """The statements without values that new sessions in this database made during the block, once it is over."""
+    log = database.server.directory / "server.log"
+    await database.execute(f"alter database {database.name} set log_statement = 'all'")
+    begin = log.stat().st_size
+    statements: list[str] = []
+    yield statements
+    text = log.read_bytes()[begin:].decode(errors="replace")
+    found = re.findall(r"LOG:  statement: (.+(?:\n\t.+)*)", text)
+    statements += ["\n".join(line for line in one.split("\n\t") if not line.startswith("--")) for one in found]
 
 
 LEDGER_GRANTS = (
