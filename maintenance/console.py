@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from maintenance.budget import spelled
+from maintenance.budget import roughly
 from maintenance.models import RunStatus, Settled, Step, StepStatus, StopReason
 from maintenance.runs import Plan, Run, StepResult
 
@@ -39,7 +39,7 @@ def show_plan(console: Console, plan: Plan) -> None:
         if step not in analyzed and not _is_idle(step):
             rows = "?" if step.rows is None else f"{'' if step.exact else '~'}{step.rows:,}"
             rows = rows if step.transactional else ""
-            time = "" if step.expected is None or step.expected < 1 else f"; about {spelled(step.expected)}"
+            time = "" if step.expected is None or step.expected < 1 else f"; {roughly(step.expected)}"
             grid.add_row(step.task, escape(short(str(step.table))), step.strategy, rows, escape(step.summary + time))
     console.print(grid if grid.row_count else "\nNothing to do.\n" if not analyzed else "")
     if any(not step.exact and step.rows for step in plan.steps):

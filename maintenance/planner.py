@@ -12,7 +12,7 @@ import asyncpg
 from asyncpg import Connection
 from asyncpg import exceptions as pg
 
-from maintenance.budget import Budget, spelled
+from maintenance.budget import Budget, roughly, spelled
 from maintenance.catalog import ancestors, find
 from maintenance.database import limit_statements
 from maintenance.errors import PolicyError, UsageError
@@ -154,7 +154,7 @@ def failure(connection: Connection, error: asyncpg.PostgresError) -> Verdict:
 def put_off(step: Step, left: float, whole: float) -> Verdict:
     """The verdict on a step that is expected to take longer than what is left of the budget; it is not begun."""
     expected = step.expected or 0.0
-    message = f"put off: about {spelled(expected)} expected, "
+    message = f"put off: {roughly(expected)} expected, "
     if expected > whole * _MOST:
         budget = f"{math.ceil(expected * 1.5 / 60)}m"
         words = shlex.join(["run", step.task, "--tables", str(step.table), "--budget", budget])

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from maintenance.budget import spelled
+from maintenance.budget import roughly
 from maintenance.console import coloured, short
 from maintenance.models import Batch, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.witness import Outcome, Witness
@@ -86,4 +86,4 @@ class _Bars(_Lines):
 
 
 def _expected(step: Step) -> str:
-    return f"of about {spelled(step.expected)}" if step.expected is not None and step.expected >= 1 else ""
+    return f"of {roughly(step.expected)}" if step.expected is not None and step.expected >= 1 else ""
