@@ -19,6 +19,7 @@ from maintenance.execution import Execution
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Cursor, Step, StepStatus, StopReason, Verdict
 from maintenance.planner import failure
+from maintenance.sql import statement
 from maintenance.witness import Event
 
 _LOG = logging.getLogger("maintenance")
@@ -103,6 +104,7 @@ class Crew:
                 return
             finally:
                 self._coming.discard(asyncio.current_task())
+            await connection.execute(statement("database", "commit_without_waiting"))
             await self._serve(replace(self._execution, connection=connection, ledger=Ledger(connection)))
 
     async def _serve(self, execution: Execution) -> None:

@@ -202,7 +202,7 @@ class Execution:
             tally.note = batch.note or tally.note
             self.witness.advanced(step, batch, tally.rows, seconds)
             if batch.done:
-                return DONE
+                return _held(batch.held) if batch.held else DONE
             if paused:
                 return _PAUSED
 
@@ -213,9 +213,11 @@ class Execution:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await self._committed(step, step_id, cursor, tally, size, share)
-            except _YIELDS:
+            except _YIELDS as error:
                 if attempt == _ATTEMPTS or self.budget.left < _PAUSE * attempt:
                     raise
+                past = step.past_locks(cursor) if isinstance(error, pg.LockNotAvailableError) else None
+                cursor = past or cursor
                 await asyncio.sleep(_PAUSE * attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -233,6 +235,15 @@ class Execution:
                 return batch, False
             return batch, await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
         raise AssertionError("unreachable: the block returns or raises")
+
+
+def _held(rows: int) -> Verdict:
+    """The verdict on a step that did all but what others held all along."""
+    return Verdict(
+        status=StepStatus.INTERRUPTED,
+        stop_reason=StopReason.LOCK,
+        message=f"{rows:,} rows were locked by other transactions and were passed over; the next run takes them",
+    )
 
 
 def _outcome(tally: _Tally, seconds: float, size: int | None, lag: float | None) -> Outcome:

@@ -10,9 +10,11 @@ from datetime import datetime
 from asyncpg import Connection, Record
 from asyncpg import exceptions as pg
 
+from maintenance.catalog import bytes_of
 from maintenance.database import fetch_one
 from maintenance.errors import LedgerError
 from maintenance.models import Batch, Carried, Cursor, RunStatus, Step, StepStatus, StopReason, Took, Verdict
+from maintenance.names import Fragment
 from maintenance.runs import Request, Run, StepResult
 from maintenance.sql import script, statement
 
@@ -133,8 +135,9 @@ class Ledger:
 
         Not where the table is not `there` any more by the name that it was planned by, or all runs are `paused`.
         """
-        values = (step_id, step.oid, step.table.schema, step.table.name, sized)
-        return await fetch_one(self.connection, statement("ledger", "begin_step"), *values)
+        size = bytes_of(Fragment("$2::oid")) if sized else Fragment("null::bigint")
+        values = (step_id, step.oid, step.table.schema, step.table.name)
+        return await fetch_one(self.connection, statement("ledger", "begin_step", bytes=size), *values)
 
     async def checkpoint(self, step_id: int, batch: Batch, seconds: float) -> bool:
         """Write down a batch, in its own transaction where it has one; returns whether somebody paused all runs."""

@@ -134,10 +134,10 @@ with now as (
                select
                from pg_catalog.pg_class c
                join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-               where c.oid = $2 and n.nspname = $3 and c.relname = $4
+               where c.oid = $2::oid and n.nspname = $3 and c.relname = $4
            ) as there,
            exists (select from maintenance.pause) as paused,
-           case when $5 then pg_catalog.pg_total_relation_size($2) end as bytes
+           {bytes} as bytes
 ),
 begun as (
     update maintenance.step s
