@@ -40,6 +40,17 @@ async def waiting(database: Database) -> int:
     return await _seen(database, "wait_event_type = 'Lock'")
 
 
+async def all_waiting(database: Database, number: int) -> list[str]:
+    """Wait until so many of our run's sessions wait for a lock; returns their names."""
+    seen = f"select application_name from pg_stat_activity where {_OURS} and wait_event_type = 'Lock' order by 1"
+    for _ in range(1000):
+        names = await database.values(seen)
+        if len(names) == number:
+            return [str(name) for name in names]
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"there were never {number} sessions of ours that waited within 10 s")
+
+
 async def sleeping(database: Database) -> int:
     """Wait until our run executes a trigger's pg_sleep; returns its process."""
     return await _seen(database, "wait_event = 'PgSleep'")

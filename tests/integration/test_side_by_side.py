@@ -16,7 +16,7 @@ from maintenance.errors import ConnectionLost
 from maintenance.models import RunStatus, StepStatus, StopReason
 from maintenance.witness import Event
 from tests.databases import Database, planned_step
-from tests.sessions import LEDGER_GRANTS, application, counted, role
+from tests.sessions import LEDGER_GRANTS, all_waiting, application, counted, role
 
 _TABLES = ("a", "b", "c", "d", "e")
 _QUIET = "with (autovacuum_enabled = false)"
@@ -44,16 +44,6 @@ async def held(database: Database, *tables: str) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def waiting(database: Database, number: int) -> list[str]:
-    """The names of our sessions, once so many of them wait for a lock."""
-    for _ in range(1000):
-        names = await database.values(_OURS.format("application_name") + " and wait_event_type = 'Lock' order by 1")
-        if len(names) == number:
-            return [str(name) for name in names]
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"there were never {number} sessions of ours that waited within 10 s")
-
-
 async def gone(database: Database) -> bool:
     """Whether no session of ours is left a moment later."""
     for _ in range(500):
@@ -76,7 +66,7 @@ async def test_there_are_as_many_connections_as_asked_for_and_never_more_than_st
     await needy(database, *_TABLES)
     async with held(database, *_TABLES) as holder:
         running = asyncio.create_task(database.run(task, policy=policy(jobs)))
-        names = await waiting(database, connections)
+        names = await all_waiting(database, connections)
         assert names == [f"maintenance run 1 {task} public.{name}" for name in _TABLES[:connections]]
         assert await database.values(_OURS.format("count(*)")) == [connections]
         await holder.execute("rollback")
@@ -111,7 +101,7 @@ async def test_a_lost_connection_ends_the_run_and_all_that_goes_on_beside_it(dat
     tasks = asyncio.all_tasks()
     async with held(database, *_TABLES):
         running = asyncio.create_task(database.run("vacuum", policy=policy(3)))
-        await waiting(database, 3)
+        await all_waiting(database, 3)
         leaders = await leaseholder(database)
         pids = await database.values(_OURS.format("pid"))
         (victim, *_) = [leaders] if lost == "the lease's" else [pid for pid in pids if pid != leaders]
@@ -132,9 +122,9 @@ async def test_nobody_works_on_when_the_lease_is_lost_whose_connection_has_nothi
     await needy(database, "a", "b")
     async with held(database, "a") as first, held(database, "b"):
         running = asyncio.create_task(database.run("vacuum", policy=policy(2)))
-        await waiting(database, 2)
+        await all_waiting(database, 2)
         await first.execute("rollback")
-        await waiting(database, 1)
+        await all_waiting(database, 1)
         await database.execute(f"select pg_terminate_backend({await leaseholder(database)})")
         with pytest.raises(ConnectionLost, match="run again to go on"):
             await running
@@ -153,7 +143,7 @@ async def test_a_run_goes_on_with_the_connections_that_it_gets_and_says_so(
         held(database, *_TABLES) as holder,
     ):
         running = asyncio.create_task(database.run("vacuum", target=limited))
-        await waiting(database, 2)
+        await all_waiting(database, 2)
         for _ in range(500):
             if caplog.records:
                 break
@@ -203,7 +193,7 @@ async def test_a_pause_holds_for_all_connections(database: Database) -> None:
     await needy(database, *_TABLES)
     async with held(database, *_TABLES) as holder:
         running = asyncio.create_task(database.run("vacuum", policy=policy(2)))
-        await waiting(database, 2)
+        await all_waiting(database, 2)
         await database.execute("insert into maintenance.pause (reason) values ('migration')")
         await holder.execute("rollback")
         run = await running
@@ -228,7 +218,7 @@ async def test_a_step_that_fails_beside_others_harms_none_of_them(database: Data
     await needy(database, *_TABLES)
     async with held(database, *_TABLES) as holder:
         running = asyncio.create_task(database.run("vacuum", policy=policy(3)))
-        await waiting(database, 3)
+        await all_waiting(database, 3)
         name = "application_name like '%public.b'"
         await database.execute(f"select pg_cancel_backend(pid) from pg_stat_activity where {name}")
         await holder.execute("rollback")
