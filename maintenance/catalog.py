@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from asyncpg import Connection
 
-from maintenance.database import fetch_one
+from maintenance.database import fetch_one, milliseconds
 from maintenance.errors import PolicyError
 from maintenance.names import Fragment, Table, TableName, quoted
 from maintenance.sql import statement
@@ -189,14 +189,15 @@ async def blocks(connection: Connection, oid: int) -> int:
     return int(await connection.fetchval(statement("catalog", "blocks"), oid) or 0)
 
 
-async def is_there(connection: Connection, oid: int, table: Table) -> bool:
-    """Whether the table still has the name that it was planned by."""
-    return bool(await connection.fetchval(statement("catalog", "is_there"), oid, table.schema, table.name))
+def bytes_of(oid: Fragment) -> Fragment:
+    """The size of a table with indexes, TOAST and partitions, as an expression; NULL where the table is gone."""
+    return Fragment(statement("catalog", "bytes", oid=oid))
 
 
-async def total_bytes(connection: Connection, oid: int) -> int | None:
-    """Size with indexes and TOAST, in bytes; None where the table is gone."""
-    size: int | None = await connection.fetchval(statement("catalog", "total_bytes"), oid)
+async def total_bytes(connection: Connection, oid: int, then: float) -> int | None:
+    """Size with indexes and TOAST, in bytes; None where the table is gone. `then` seconds limit later statements."""
+    sql = statement("catalog", "total_bytes", bytes=bytes_of(Fragment("$1::oid")))
+    size: int | None = await connection.fetchval(sql, oid, milliseconds(then))
     return size
 
 

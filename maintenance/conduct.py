@@ -18,7 +18,7 @@ from maintenance.errors import PolicyError
 from maintenance.execution import Execution
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, Settled, Step, StepStatus, StopReason, Verdict
-from maintenance.planner import plan, scope
+from maintenance.planner import check, plan, scope
 from maintenance.policy import Policy
 from maintenance.runs import Request, Run, StepResult
 from maintenance.settings import Settings
@@ -97,6 +97,7 @@ class Conduct:
         execution = Execution(
             connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
             brake=await self._brake(run_id, outlook.limits), witness=self.witness, run_id=run_id,
+            whole=self.budget.left,
         )  # fmt: skip
         turns = Turns(execution=execution, earlier={step.place: step for step in earlier})
         halt = await switch.halt(self.connection)
@@ -158,8 +159,10 @@ class _Outlook:
         """The steps of the tasks that are planned at once.
 
         Raises:
-            PolicyError: not one table of the policy is there: a green run would clean nothing for ever.
+            PolicyError: the server refuses a value of it, or not one of its tables is there: a green run would clean
+                nothing for ever.
         """
+        await check(self.tasks, self.survey)
         steps = await self._plan([task for task in self.tasks if not task.late], self.survey)
         gone = all(isinstance(step, Settled) and step.verdict.status is StepStatus.ABSENT for step in steps)
         if steps and gone and not await self._any_table():
@@ -177,8 +180,9 @@ class _Outlook:
 
     async def planned_late(self, task: Task) -> list[Step]:
         """The steps of a task that looks at what those before it have changed."""
-        changed_at = await self.conduct.ledger.changed_at()
-        return await self._plan([task], replace(self.survey, changed_at=changed_at))
+        ledger = self.conduct.ledger
+        changed_at, took = await ledger.changed_at(), await ledger.took([task.name])
+        return await self._plan([task], replace(self.survey, changed_at=changed_at, took=took))
 
     async def _plan(self, tasks: Iterable[Task], survey: Survey) -> list[Step]:
         connection = self.conduct.connection

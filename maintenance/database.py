@@ -148,9 +148,9 @@ async def limit_statements(connection: Connection, seconds: float, *, local: boo
     await connection.execute(statement("database", "limit_statements"), milliseconds(seconds), local)
 
 
-async def name_session(connection: Connection, name: str) -> None:
-    """Show the server's operators what this session is at, in pg_stat_activity."""
-    await connection.execute(statement("database", "name_session"), name[:63])
+async def name_session(connection: Connection, name: str, seconds: float) -> None:
+    """Show the server's operators what this session is at, in pg_stat_activity; `seconds` limit its statements."""
+    await connection.execute(statement("database", "name_session"), name[:63], milliseconds(seconds))
 
 
 async def fetch_one(connection: Connection, sql: str, *values: object) -> Record:

@@ -58,6 +58,7 @@ def _planned(step: Step) -> Document:
         "rows": step.rows,
         "updated": step.updated,
         "exact": step.exact,
+        "expected": None if step.expected is None else round(step.expected, 3),
         "summary": step.summary,
         "status": verdict.status if verdict else "pending",
         "stop_reason": verdict.stop_reason if verdict else None,

@@ -136,6 +136,10 @@ class Brake:
         self.unseen = unseen
         """What the policy limits and this role cannot see, in words."""
 
+    def on(self, connection: Connection) -> Brake:
+        """The same limits, looked at by another connection of the run."""
+        return Brake(connection, self._limits, self._budget)
+
     async def look(self, *, inside: bool = False, most: float | None = None) -> None:
         """Measure; `inside` the transaction of a batch, right before its commit, also who waits for us."""
         flags = (self._flow is not None, self._limits.replay is not None, inside and self._limits.waiting > 0)

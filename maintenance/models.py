@@ -87,6 +87,29 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """How the last attempt at a step ended, as far as the next one needs to know."""
+
+    strategy: str
+    cursor: Cursor | None
+    starved: bool
+    """Its run ended before it got its turn."""
+    last_turn: int
+    """Grows with the time of the last turn that it had; 0 where it never had one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Took:
+    """How long a step took the last time that it had its turn."""
+
+    seconds: float
+    size: int
+    """Bytes of its table, with indexes and TOAST, when it began."""
+    cut: bool = False
+    """It was not over by then: the budget was."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step(ABC):
     """One table's share of a task, decided but not yet done. A strategy is a subclass; `str()` says what it does."""
 
@@ -115,6 +138,12 @@ class Step(ABC):
     summary: str
     need: float = 0.0
     """The larger, the earlier within its task."""
+    expected: float | None = None
+    """Seconds that it will probably take, as it is one piece; None where nobody can tell, or it goes in batches."""
+    jobs: int = 1
+    """How many such steps may be done side by side, each on a connection of its own."""
+    closing: str | None = None
+    """A statement that is made once after all steps of the task, if one of them was done; none may be in need of it."""
 
     def __str__(self) -> str:
         return f"{self.task} {self.table} by {self.strategy}: {self.summary}"

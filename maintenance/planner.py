@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +12,7 @@ import asyncpg
 from asyncpg import Connection
 from asyncpg import exceptions as pg
 
-from maintenance.budget import Budget
+from maintenance.budget import Budget, roughly, spelled
 from maintenance.catalog import ancestors, find
 from maintenance.database import limit_statements
 from maintenance.errors import PolicyError, UsageError
@@ -30,6 +32,8 @@ _REMEDIES: dict[type[asyncpg.PostgresError], str] = {
     "its foreign key ON DELETE CASCADE, or this rule a `where`",
     pg.RestrictViolationError: "; rows of another table refer to what the rule would delete: give this rule a `where`",
 }
+_MOST = 0.95
+"""Of a whole budget, what a step may be expected to take if a later run is to have room for it: planning takes some."""
 UNPLANNED = "*"
 """The table of a draft that is about many, where it could not be planned."""
 OUT_OF_BUDGET = Verdict(
@@ -86,6 +90,17 @@ async def scope(connection: Connection, policy: Policy, names: Sequence[str], ta
     return Scope(names=frozenset(name.name for name in parsed) | parents, tables=frozenset(tables))
 
 
+async def check(tasks: Iterable[Task], survey: Survey) -> None:
+    """Let the server judge what only it can judge of the policy, before anything is written.
+
+    Raises:
+        PolicyError: it refuses a value.
+    """
+    for task in tasks:
+        if task.check is not None:
+            await task.check(survey)
+
+
 async def plan(tasks: Iterable[Task], survey: Survey, within: Scope | None, budget: Budget) -> list[Step]:
     """All steps of these tasks, each task's neediest first. What the budget does not reach is a step that says so.
 
@@ -134,6 +149,22 @@ def failure(connection: Connection, error: asyncpg.PostgresError) -> Verdict:
     # Not the details: they quote the row.
     message = " ".join(f"{first_line(error)}{remedy}".split())
     return Verdict(status=StepStatus.FAILED, stop_reason=reason, message=message, sqlstate=error.sqlstate)
+
+
+def put_off(step: Step, left: float, whole: float) -> Verdict:
+    """The verdict on a step that is expected to take longer than what is left of the budget; it is not begun."""
+    expected = step.expected or 0.0
+    message = f"put off: {roughly(expected)} expected, "
+    if expected > whole * _MOST:
+        budget = f"{math.ceil(expected * 1.5 / 60)}m"
+        words = shlex.join(["run", step.task, "--tables", str(step.table), "--budget", budget])
+        message += (
+            f"the whole budget is {spelled(whole)}, so no run would ever begin with it: raise MAINTENANCE_BUDGET, or "
+            f"run it by itself, `python -m maintenance {words}`"
+        )
+    else:
+        message += f"{spelled(left)} of the budget left; the next run takes it before other tables"
+    return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.BUDGET, message=message)
 
 
 def _parsed(name: str) -> TableName:

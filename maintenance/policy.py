@@ -165,6 +165,9 @@ class Vacuum(Section):
     analyze_rows: Count = 500
     analyze_fraction: Fraction = 0.05
     truncate: bool = True
+    jobs: Annotated[int, Field(ge=1)] = 1
+    parallel: Annotated[int, Field(ge=0, le=1024)] | None = None
+    buffer_usage_limit: Annotated[str, BeforeValidator(_text)] | None = None
 
 
 class Lag(Section):

@@ -31,6 +31,7 @@ class Event(StrEnum):
     MESSAGE_UNKNOWN = "message_unknown"
     HTTP_REFUSED = "http_refused"
     HTTP_FAILED = "http_failed"
+    CONNECTION_MISSED = "connection_missed"
     WITNESS_FAILED = "witness_failed"
     TELEMETRY_FAILED = "telemetry_failed"
 

@@ -9,7 +9,7 @@ select pg_catalog.set_config('statement_timeout', $1, $2);
 select pg_catalog.statement_timestamp();
 
 -- name: name_session
-select pg_catalog.set_config('application_name', $1, false);
+select pg_catalog.set_config('application_name', $1, false), pg_catalog.set_config('statement_timeout', $2, false);
 
 -- name: commit_without_waiting
 -- A batch that a crash takes back is in the ledger as little as in its table, and the next run does it again.

@@ -129,8 +129,24 @@ set status = 'pending', stop_reason = null, error = null, sqlstate = null, strat
 where id = $1;
 
 -- name: begin_step
-update maintenance.step
-set status = 'running', bytes_before = coalesce(bytes_before, $2), began_at = clock_timestamp() where id = $1;
+-- Unless its table is another one by now, or all runs are paused: in one round trip, as each step has to ask it all.
+with now as (
+    select exists (
+               select
+               from pg_catalog.pg_class c
+               join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+               where c.oid = $2::oid and n.nspname = $3 and c.relname = $4
+           ) as there,
+           exists (select from maintenance.pause) as paused,
+           {bytes} as bytes
+),
+begun as (
+    update maintenance.step s
+    set status = 'running', bytes_before = coalesce(s.bytes_before, now.bytes), began_at = clock_timestamp()
+    from now
+    where s.id = $1 and now.there and not now.paused
+)
+select there, paused, bytes from now;
 
 -- name: checkpoint
 -- In the transaction of the batch: either both are there or neither.
@@ -141,13 +157,17 @@ where id = $1
 returning exists (select from maintenance.pause) as paused;
 
 -- name: end_step
+-- With a batch that had no transaction to be written down in.
 update maintenance.step
 set status = $2, stop_reason = $3, note = coalesce($4, note), error = $5, sqlstate = $6, bytes_after = $7,
-    seconds = greatest(seconds + $9, $8), paused = paused + $9
+    seconds = greatest(seconds + $9, $8), paused = paused + $9, batches = batches + $10
 where id = $1;
 
 -- name: remark
 update maintenance.run set note = $2 where id = $1;
+
+-- name: remark_step
+update maintenance.step set note = concat_ws('; ', note, $2::text) where id = $1;
 
 -- name: end_run
 update maintenance.run r
@@ -167,6 +187,14 @@ select table_name, max(changed_at) as changed_at
 from maintenance.step
 where changed_at is not null
 group by table_name;
+
+-- name: took
+-- The last turn of each table's step that tells how long it takes: it was done, or the budget ended it.
+select distinct on (task, table_name) task, table_name, seconds, bytes_before, status <> 'succeeded' as cut
+from maintenance.step
+where task = any ($1::text[]) and began_at is not null and bytes_before is not null
+  and (status = 'succeeded' or (status = 'interrupted' and stop_reason = 'budget'))
+order by task, table_name, id desc;
 
 -- name: prune
 -- Never one that may still go on in another slice.

@@ -14,7 +14,7 @@ from asyncpg import exceptions as pg
 from maintenance.catalog import Leaf, Relation, find
 from maintenance.database import fetch_one, limit_statements
 from maintenance.errors import PolicyError
-from maintenance.models import Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.models import Settled, Step, StepStatus, StopReason, Took, Verdict
 from maintenance.names import Fragment, Table, TableName, quoted
 from maintenance.policy import Policy
 from maintenance.sql import statement
@@ -31,6 +31,8 @@ class Survey:
     """Seconds that a count may take; None where nobody asks for numbers, as in a run."""
     changed_at: Mapping[str, datetime] = field(default_factory=dict)
     """When a run last deleted or rewrote rows, by table."""
+    took: Mapping[tuple[str, str], Took] = field(default_factory=dict)
+    """How long the last turn of a step took, by task and table."""
     only_changed: bool = False
     """Statistics of the tables in `changed_at` and no others."""
 
@@ -80,6 +82,8 @@ class Task:
     drafts: Callable[[Policy], list[Draft]]
     late: bool = False
     """Planned when its turn comes, since it looks at what the tasks before it changed."""
+    check: Callable[[Survey], Awaitable[None]] | None = None
+    """Whether the server takes the policy's values, of a late task too: asked before anything is written."""
 
 
 async def located(survey: Survey, task: str, name: TableName) -> Relation | Settled:
