@@ -131,9 +131,36 @@ async def ancestors(connection: Connection, oid: int) -> list[str]:
     return [row["name"] for row in await connection.fetch(statement("catalog", "ancestors"), oid)]
 
 
-async def has_leading_index(connection: Connection, leaf: Leaf, column: Column) -> bool:
-    """Whether a whole, valid B-tree index of the leaf starts with the column, so that it can be read in its order."""
-    return bool(await connection.fetchval(statement("catalog", "leading_index"), leaf.oid, column.name))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """A valid B-tree index whose first column is the one that was asked for."""
+
+    name: str
+    partial: bool
+    """It has only the rows of its condition."""
+
+
+async def leading_indexes(connection: Connection, leaf: Leaf, column: Column) -> tuple[Index, ...]:
+    """The indexes of the leaf that can be read in the order of the column, whole ones first."""
+    rows = await connection.fetch(statement("catalog", "leading_indexes"), leaf.oid, column.name)
+    return tuple(Index(name=row["name"], partial=row["partial"]) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How a leaf lies on its disk, as far as its statistics know."""
+
+    blocks: int
+    correlation: float | None
+    """How far the order of the column is that of the heap, from -1 to 1; None where nobody has looked."""
+    lockable: bool
+    """Whether this role may lock rows without changing them, for which PostgreSQL asks for UPDATE on some column."""
+
+
+async def shape(connection: Connection, leaf: Leaf, column: Column) -> Shape:
+    """Looks into the catalogs only."""
+    row = await fetch_one(connection, statement("catalog", "shape"), leaf.oid, column.name)
+    return Shape(blocks=row["blocks"] or 0, correlation=row["correlation"], lockable=row["lockable"])
 
 
 async def blocks(connection: Connection, oid: int) -> int:

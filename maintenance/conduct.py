@@ -22,6 +22,7 @@ from maintenance.planner import plan, scope
 from maintenance.policy import Policy
 from maintenance.runs import Request, Run, StepResult
 from maintenance.settings import Settings
+from maintenance.sql import statement
 from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey, Task
 from maintenance.turns import Turns
@@ -42,7 +43,8 @@ class Conduct:
     async def begin(self, request: Request) -> Run | None:
         """The first slice of a new run, or again of one that died in it; None where that has been done."""
         began = time.monotonic()
-        if await self.ledger.installed():
+        installed = await self.ledger.installed()
+        if installed:
             await self.ledger.close_dead()
             known = await self.ledger.requested(request.key)
             if known is not None:
@@ -53,8 +55,9 @@ class Conduct:
         # Before the ledger is touched: a policy that does not fit this database changes nothing in it.
         outlook = await self._outlook(request, as_of)
         early = await outlook.early()
-        await self.ledger.install()
-        await self.ledger.close_dead()
+        if not installed:
+            await self.ledger.install()
+            await self.ledger.close_dead()
         run_id = await self.ledger.begin(request, as_of)
         return None if run_id is None else await self._do(run_id, outlook, early, (), began)
 
@@ -90,6 +93,7 @@ class Conduct:
     ) -> Run:
         request = outlook.request
         self.witness.run_began(run_id, request.name, request.scheduler)
+        await self.connection.execute(statement("database", "commit_without_waiting"))
         execution = Execution(
             connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
             brake=await self._brake(run_id, outlook.limits), witness=self.witness, run_id=run_id,
@@ -109,6 +113,7 @@ class Conduct:
         await self.ledger.prune(self.settings.ledger_keep)
         steps = (await self.ledger.known(run_id)).steps
         size = await self._database_bytes()
+        await self.connection.execute(statement("database", "commit_for_good"))
         run = await self.ledger.end(run_id, *_concluded(steps, halt, cut=cut), seconds=time.monotonic() - began)
         self.witness.run_ended(run, size)
         return run

@@ -103,6 +103,8 @@ def _session(settings: Settings, name: str, *, read_only: bool) -> dict[str, str
         # Rather an error than a parent row that we are not allowed to see and therefore think gone.
         "row_security": "off",
         "client_min_messages": "warning",
+        # On a server of one or two cores, parallel workers would take them from the application.
+        "max_parallel_workers_per_gather": "0",
         # Storage in the cloud seeks as fast as it reads; the default of 4 is a disk's, and makes a small batch read a
         # whole parent table rather than its index.
         "random_page_cost": "1.1",

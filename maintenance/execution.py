@@ -189,7 +189,7 @@ class Execution:
             tally.note = batch.note or tally.note
             self.witness.advanced(step, batch, tally.rows, seconds)
             if batch.done:
-                return DONE
+                return _held(batch.held) if batch.held else DONE
             if paused:
                 return _PAUSED
             hold = await self.brake.after_batch(seconds, lambda why: self.witness.held(step, why))
@@ -206,9 +206,11 @@ class Execution:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 return await self._committed(step, step_id, cursor, size, share)
-            except _YIELDS:
+            except _YIELDS as error:
                 if attempt == _ATTEMPTS or self.budget.left < _PAUSE * attempt:
                     raise
+                past = step.past_locks(cursor) if isinstance(error, pg.LockNotAvailableError) else None
+                cursor = past or cursor
                 await asyncio.sleep(_PAUSE * attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -226,6 +228,15 @@ class Execution:
                 await self.brake.look(inside=True)
             return batch, paused
         raise AssertionError("unreachable: the block returns or raises")
+
+
+def _held(rows: int) -> Verdict:
+    """The verdict on a step that did all but what others held all along."""
+    return Verdict(
+        status=StepStatus.INTERRUPTED,
+        stop_reason=StopReason.LOCK,
+        message=f"{rows:,} rows were locked by other transactions and were passed over; the next run takes them",
+    )
 
 
 def _outcome(tally: _Tally, seconds: float, size: int | None, lag: float | None) -> Outcome:

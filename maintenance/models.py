@@ -74,6 +74,8 @@ class Batch:
     """Rows deleted."""
     updated: int = 0
     """Rows rewritten."""
+    held: int = 0
+    """Rows that the step has passed over up to here, since others hold them."""
     cursor: Cursor | None = None
     done: bool
     progress: float | None = None
@@ -137,6 +139,10 @@ class Step(ABC):
     def divides(self, cursor: Cursor | None) -> bool:
         """Whether a smaller limit would make the next batch shorter."""
         return self.transactional
+
+    def past_locks(self, cursor: Cursor | None) -> Cursor | None:
+        """The cursor by which the next batch passes over rows that others hold; None where it cannot."""
+        return None
 
     def go_on(self, cursor: Cursor) -> Cursor | None:
         """Where to go on with the cursor of an earlier slice, whose instant was ours; None starts anew."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -64,6 +64,8 @@ class Retention(Section):
     column: Column
     keep: Interval
     where: Condition | None = None
+    partitions: Literal["drop", "rows"] = "drop"
+    boundary: Literal["rows", "leave"] = "rows"
     allow_empty: bool = False
 
     def identities(self) -> Iterator[Hashable]:

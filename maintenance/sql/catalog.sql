@@ -85,16 +85,25 @@ from tree
 join pg_catalog.pg_partitioned_table p on p.partrelid = tree.oid
 left join pg_catalog.pg_attribute a on a.attrelid = p.partrelid and a.attnum = any (p.partattrs::int2[]) and a.attnum > 0;
 
--- name: leading_index
-select exists (
-    select
-    from pg_catalog.pg_index i
-    join pg_catalog.pg_class c on c.oid = i.indexrelid
-    join pg_catalog.pg_am am on am.oid = c.relam
-    join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-    where i.indrelid = $1 and a.attname = $2 and am.amname = 'btree'
-      and i.indisvalid and i.indisready and i.indpred is null
-);
+-- name: leading_indexes
+-- B-tree indexes that can be read in the order of the column.
+select c.relname as name, i.indpred is not null as partial
+from pg_catalog.pg_index i
+join pg_catalog.pg_class c on c.oid = i.indexrelid
+join pg_catalog.pg_am am on am.oid = c.relam
+join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+where i.indrelid = $1 and a.attname = $2 and am.amname = 'btree' and i.indisvalid and i.indisready
+order by 2, 1;
+
+-- name: shape
+-- How a table lies on its disk, as far as its statistics know.
+select pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int as blocks,
+       (select s.correlation::float8 from pg_catalog.pg_stats s
+        where s.schemaname = n.nspname and s.tablename = c.relname and s.attname = $2 and not s.inherited) as correlation,
+       pg_catalog.has_any_column_privilege(c.oid, 'UPDATE') as lockable
+from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.oid = $1;
 
 -- name: blocks
 select pg_catalog.pg_relation_size($1::oid) / pg_catalog.current_setting('block_size')::int;
@@ -111,4 +120,12 @@ select exists (
 select pg_catalog.pg_database_size(pg_catalog.current_database());
 
 -- name: total_bytes
-select pg_catalog.pg_total_relation_size($1::oid);
+-- A partitioned table has no bytes of its own.
+with recursive tree as (
+    select c.oid from pg_catalog.pg_class c where c.oid = $1
+    union all
+    select i.inhrelid from tree
+    join pg_catalog.pg_partitioned_table p on p.partrelid = tree.oid
+    join pg_catalog.pg_inherits i on i.inhparent = tree.oid
+)
+select sum(pg_catalog.pg_total_relation_size(tree.oid))::bigint from tree;

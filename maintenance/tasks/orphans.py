@@ -32,12 +32,12 @@ class Orphaned:
     aged: Fragment
     bound: datetime | date | None
 
-    def sql(self, name: str, table: Table) -> str:
+    def sql(self, name: str, table: Table, **more: Fragment) -> str:
         """A statement of orphans.sql for these rows of a table; its first values are `values`."""
         slot = len(self.values)
         return statement(
             NAME, name, table=table.sql, column=self.column.sql, parentless=self.parentless, aged=self.aged,
-            witness=self.witness, first=Fragment(f"${slot + 1}"), last=Fragment(f"${slot + 2}"),
+            witness=self.witness, first=Fragment(f"${slot + 1}"), last=Fragment(f"${slot + 2}"), **more,
         )  # fmt: skip
 
     @property
@@ -70,15 +70,28 @@ class OrphansStep(Step):
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """Lock what has no parent; then delete what still has none, in a statement that waits for nothing."""
 
-        async def work(first: heap.Tid, last: heap.Tid) -> tuple[int, int]:
+        async def work(first: heap.Tid, last: heap.Tid, patience: Fragment) -> heap.Share:
             values = self.orphaned.values
-            found = await connection.fetch(self.orphaned.sql("claim_stretch", self.table), *values, first, last)
-            if not found:
-                return 0, 0
-            delete = self.orphaned.sql("delete_claimed", self.table)
-            return heap.deleted(await connection.execute(delete, *values, heap.addresses(found))), 0
+            claim = self.orphaned.sql("claim_stretch", self.table, patience=patience)
+            found = await connection.fetch(claim, *values, first, last)
+            gone = 0
+            if found:
+                delete = self.orphaned.sql("delete_claimed", self.table)
+                gone = heap.deleted(await connection.execute(delete, *values, heap.addresses(found)))
+            if patience is heap.WAIT:
+                return heap.Share(rows=gone)
+            count = self.orphaned.sql("count_stretch", self.table)
+            return heap.Share(rows=gone, held=await connection.fetchval(count, *values, first, last))
 
         return await heap.stretch(connection, self.oid, cursor, limit, work)
+
+    def past_locks(self, cursor: Cursor | None) -> Cursor | None:
+        """Over rows that others hold."""
+        return heap.past_locks(cursor)
+
+    def go_on(self, cursor: Cursor) -> Cursor | None:
+        """At the block where the earlier slice stopped."""
+        return heap.go_on(cursor)
 
     def resume(self, cursor: Cursor) -> Cursor | None:
         """At the block where the earlier run stopped."""

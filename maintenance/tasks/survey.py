@@ -47,8 +47,20 @@ class Survey:
 
     async def estimate(self, sql: str, *args: object) -> int:
         """Rows that the planner expects of a query, without running it."""
-        plan = await self.connection.fetchval("explain (format json) " + sql, *args)
-        return int(json.loads(plan)[0]["Plan"]["Plan Rows"])
+        root, *_ = await nodes(self.connection, sql, *args)
+        return int(str(root["Plan Rows"]))
+
+
+async def nodes(connection: Connection, sql: str, *args: object) -> list[Mapping[str, object]]:
+    """The nodes of the plan that the planner makes of a query, from the top, without running it."""
+    plan = await connection.fetchval("explain (format json) " + sql, *args)
+    found: list[Mapping[str, object]] = []
+    ahead = [json.loads(plan)[0]["Plan"]]
+    while ahead:
+        node = ahead.pop(0)
+        found.append(node)
+        ahead += node.get("Plans", [])
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
