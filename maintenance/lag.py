@@ -23,6 +23,8 @@ _NAP = 0.5
 _SHORTEST_NAP = 0.01
 _BURST = 1.0
 """Seconds of its limit's WAL that one batch may write; of more, the next batch is made smaller."""
+_LONGEST = 60.0
+"""Seconds to hold back at most for WAL that is already written: after a long VACUUM, or somebody's load meanwhile."""
 _REMEDIES = {
     "replay": "look at what keeps the replica from replaying, or raise the limit",
     "wal": "look at what else writes so much, run when less is written, or raise the limit",
@@ -101,7 +103,7 @@ class Flow:
         self.ahead = 0.0
         """Seconds for which nothing would have to be written, to be at the limit on the average."""
 
-    def add(self, written: float, now: float, most: float | None = None) -> None:
+    def add(self, written: float, now: float, most: float = _LONGEST) -> None:
         """Learn that the server has written so many bytes in its life, at an instant of our own clock, in seconds.
 
         A time with little WAL is no credit. What others write while we hold back counts, but `ahead` does not grow
@@ -111,9 +113,8 @@ class Flow:
         if self.ahead <= 0:
             self._since = (last_written, last)
         self._last = (written, now)
-        self.ahead = max(0.0, self.ahead + (written - last_written) / self._limit - (now - last))
-        if most is not None:
-            self.ahead = min(self.ahead, most)
+        ahead = self.ahead + (written - last_written) / self._limit - (now - last)
+        self.ahead = min(max(0.0, ahead), most)
 
     @property
     def rate(self) -> float:
@@ -140,7 +141,7 @@ class Brake:
         """The same limits, looked at by another connection of the run."""
         return Brake(connection, self._limits, self._budget)
 
-    async def look(self, *, inside: bool = False, most: float | None = None) -> None:
+    async def look(self, *, inside: bool = False, most: float = _LONGEST) -> None:
         """Measure; `inside` the transaction of a batch, right before its commit, also who waits for us."""
         flags = (self._flow is not None, self._limits.replay is not None, inside and self._limits.waiting > 0)
         if not any(flags):
@@ -164,9 +165,9 @@ class Brake:
         """
         began = time.monotonic()
         crowded = 0 < self._limits.waiting <= self._reading.waiting
-        most = self._flow.ahead if self._flow is not None else 0.0
+        most = 0.0 if self._flow is None else self._flow.ahead
         if crowded:
-            tell(f"{self._reading.waiting} sessions waited for the last batch, [lag] waiting = {self._limits.waiting}")
+            tell(f"sessions waited for the last batch: {self._reading.waiting}; [lag] waiting = {self._limits.waiting}")
             # They have what they waited for since the commit; let them use it for a while.
             await asyncio.sleep(min(_NAP, seconds, self._budget.left))
         verdict = None

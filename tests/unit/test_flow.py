@@ -60,6 +60,13 @@ def test_what_others_write_meanwhile_counts_but_their_burst_is_forgotten_when_it
     assert flow.ahead == 0
 
 
+def test_a_load_of_the_past_is_not_waited_for_longer_than_a_minute() -> None:
+    flow = Flow(_LIMIT)
+    flow.add(0, 0)
+    flow.add(10_000_000, 300)
+    assert flow.ahead == 60
+
+
 @settings(deadline=None, database=None)
 @given(st.lists(st.tuples(st.integers(0, 10_000), st.floats(0.01, 10)), min_size=1, max_size=20))
 def test_whoever_holds_back_as_long_as_asked_stays_within_the_limit(batches: list[tuple[int, float]]) -> None:
