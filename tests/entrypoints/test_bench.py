@@ -34,7 +34,7 @@ def bench(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     kept = {"MAINTENANCE_POSTGRES_BIN": binaries} if binaries else {}
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", *words], env={**inherited, **kept, **environment}, cwd=ROOT,
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
