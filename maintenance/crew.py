@@ -17,8 +17,8 @@ from maintenance.errors import DatabaseError
 from maintenance.execution import Execution
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Cursor, Step, StopReason, Verdict
-from maintenance.planner import failure
 from maintenance.sql import statement
+from maintenance.verdicts import failure
 from maintenance.witness import Event
 
 _LOG = logging.getLogger("maintenance")

@@ -18,11 +18,12 @@ from maintenance.lease import lease
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, Settled, Step
 from maintenance.names import Table
-from maintenance.planner import check, failure, guarded, plan, scope
+from maintenance.planner import check, plan, scope
 from maintenance.runs import Plan, Request, Run
 from maintenance.settings import Settings
 from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey
+from maintenance.verdicts import failure, guarded
 from maintenance.witness import Witness, Witnesses
 
 _DYING = 6.0

@@ -19,9 +19,9 @@ from maintenance.lag import Brake
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.pace import Pace
-from maintenance.planner import ALMOST_OVER, OUT_OF_BUDGET, failure, put_off
 from maintenance.refusals import first_line
 from maintenance.settings import Settings
+from maintenance.verdicts import ALMOST_OVER, GONE, OUT_OF_BUDGET, PAUSED, failure, held, put_off
 from maintenance.witness import Outcome, Witness
 
 _YIELDS = (
@@ -37,17 +37,6 @@ _PAUSE = 0.2
 _SHORTEST_TURN = 0.05
 _SHARE = 0.4
 """Of the budget that is left, what a batch may take that could have been smaller."""
-_GONE = Verdict(
-    status=StepStatus.ABSENT,
-    stop_reason=StopReason.DONE,
-    message="the table was dropped, renamed or replaced after it was planned",
-)
-
-_PAUSED = Verdict(
-    status=StepStatus.INTERRUPTED,
-    stop_reason=StopReason.PAUSED,
-    message="all runs of this database were paused; `python -m maintenance resume` lets the next run go on from here",
-)
 
 
 @dataclass(slots=True)
@@ -153,9 +142,9 @@ class Execution:
             now = await self.ledger.begin_step(step_id, step, sized=False)
             await limit_statements(self.connection, self.budget.left, local=False)
         if not now["there"]:
-            return _GONE
+            return GONE
         if now["paused"]:
-            return _PAUSED
+            return PAUSED
         tally.size = now["bytes"]
         stopped = await step.guard(self.connection)
         if stopped is not None:
@@ -209,9 +198,9 @@ class Execution:
             tally.note = batch.note or tally.note
             self.witness.advanced(step, batch, tally.rows, seconds)
             if batch.done:
-                return _held(batch.held) if batch.held else DONE
+                return held(batch.held) if batch.held else DONE
             if paused:
-                return _PAUSED
+                return PAUSED
             hold = await self.brake.after_batch(seconds, lambda why: self.witness.held(step, why))
             tally.paused += hold.seconds
             if hold.verdict is not None:
@@ -251,15 +240,6 @@ class Execution:
                 await self.brake.look(inside=True)
             return batch, paused
         raise AssertionError("unreachable: the block returns or raises")
-
-
-def _held(rows: int) -> Verdict:
-    """The verdict on a step that did all but what others held all along."""
-    return Verdict(
-        status=StepStatus.INTERRUPTED,
-        stop_reason=StopReason.LOCK,
-        message=f"{rows:,} rows were locked by other transactions and were passed over; the next run takes them",
-    )
 
 
 def _outcome(tally: _Tally, seconds: float, size: int | None, lag: float | None) -> Outcome:

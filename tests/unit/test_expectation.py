@@ -7,8 +7,8 @@ import pytest
 from maintenance.budget import spelled
 from maintenance.models import Settled, StopReason, Took, Verdict
 from maintenance.names import Table
-from maintenance.planner import OUT_OF_BUDGET, put_off
 from maintenance.tasks.expectation import expected, speed
+from maintenance.verdicts import OUT_OF_BUDGET, put_off
 
 _MB = 1_000_000
 _DISK = 25 * _MB
