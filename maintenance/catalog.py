@@ -110,10 +110,19 @@ async def find(connection: Connection, name: TableName) -> Relation | None:
         partitioned=row["kind"] == "p",
         partition_columns=partition_columns,
         columns={
-            c["name"]: Column(name=c["name"], type=c["type"], element=c["element"], operators=c["operators"])
+            c["name"]: Column(
+                name=c["name"],
+                type=c["type"],
+                element=c["element"],
+                operators=c["operators"] or await _operators(connection, c["compared"]),
+            )
             for c in columns
         },
     )
+
+
+async def _operators(connection: Connection, type_: int) -> str:
+    return await connection.fetchval(statement("catalog", "operators"), type_) or "pg_catalog"
 
 
 async def _leaves(connection: Connection, oid: int, table: Table) -> tuple[Leaf, ...]:

@@ -35,21 +35,25 @@ with recursive base as (
 select base.attname as name,
        pg_catalog.format_type(t.oid, null) as type,
        case when t.typcategory = 'A' then pg_catalog.format_type(t.typelem, null) end as element,
-       coalesce((
-           select n.nspname
-           from pg_catalog.pg_opclass c
-           join pg_catalog.pg_amop o on o.amopfamily = c.opcfamily and o.amopstrategy = 3
-                and o.amoplefttype = c.opcintype and o.amoprighttype = c.opcintype
-           join pg_catalog.pg_operator op on op.oid = o.amopopr
-           join pg_catalog.pg_namespace n on n.oid = op.oprnamespace
-           join pg_catalog.pg_am am on am.oid = c.opcmethod and am.amname = 'btree'
-           where c.opcdefault and c.opcintype = case when t.typelem <> 0 and t.typcategory = 'A' then t.typelem else t.oid end
-           limit 1
-       ), 'pg_catalog') as operators
+       compared.oid as compared,
+       case when compared.typnamespace = 'pg_catalog'::regnamespace then 'pg_catalog' end as operators
 from base
 join pg_catalog.pg_type t on t.oid = base.type
+join pg_catalog.pg_type compared on compared.oid = case when t.typelem <> 0 and t.typcategory = 'A' then t.typelem else t.oid end
 where t.typtype <> 'd'
 order by base.attnum;
+
+-- name: operators
+-- Asked only where a type is not the server's own: to plan this costs more than most steps.
+select n.nspname
+from pg_catalog.pg_opclass c
+join pg_catalog.pg_amop o on o.amopfamily = c.opcfamily and o.amopstrategy = 3
+     and o.amoplefttype = c.opcintype and o.amoprighttype = c.opcintype
+join pg_catalog.pg_operator op on op.oid = o.amopopr
+join pg_catalog.pg_namespace n on n.oid = op.oprnamespace
+join pg_catalog.pg_am am on am.oid = c.opcmethod and am.amname = 'btree'
+where c.opcdefault and c.opcintype = $1
+limit 1;
 
 -- name: leaves
 -- Not by pg_partition_tree, which waits where a partition is locked.

@@ -60,12 +60,12 @@ close {cursor};
 -- How many addresses an array will have, the planner cannot know; it takes ten for granted.
 select pg_catalog.set_config('enable_nestloop', 'off', true);
 
--- name: delete_pairs
+-- name: delete_losers
 -- The winners are locked first, and what the lock gives us is what they are now, not what they were: nobody can take one away
 -- while we wait for a loser. Not FOR UPDATE: the newest row of a device is what the application's foreign keys refer to.
--- Then the whole rule again: same key, and a better row that is still there. Joined by address, so no index is needed.
-with pair as materialized (
-    select * from unnest($1::text::tid[], $2::text::tid[]{homes}) as {pair}
+-- Then the whole rule again: same key, and a better row that is still there. Both by address, so no index is needed.
+with given as materialized (
+    select * from unnest($1::text::tid[], $2::text::tid[]{homes}) as {given}
 ),
 free as materialized (
     {free}
@@ -73,34 +73,33 @@ free as materialized (
 winner as materialized (
     select winner.tableoid, winner.ctid, {compared}
     from {among} as winner
-    where winner.ctid = any (array(select pair.winner from pair)) {at_home}
+    where winner.ctid = any (array(select given.winner from given)) {at_home}
     for no key update of winner {patience}
 )
 delete from only {table} as loser
-using pair, winner
-where loser.ctid = any (array(select free.loser from free)) and loser.ctid = pair.loser
-  and winner.ctid = pair.winner {same_home}
-  and {same} and {better};
+using winner {pairs}
+where loser.ctid = any (array(select free.loser from free)) {paired} and {same} and {better};
 
 -- name: homes
 array_agg(winner_home)::text
 
--- name: pair_here
-pair (loser, winner)
+-- name: paired
+-- Where the operators may be another schema's, keys are compared as records, which not every type lets a hash find.
+and loser.ctid = given.loser and winner.ctid = given.winner
 
--- name: pair_across
-pair (loser, winner, home)
+-- name: given_here
+given (loser, winner)
+
+-- name: given_across
+given (loser, winner, home)
 
 -- name: at_home
-and winner.tableoid = any (array(select distinct pair.home from pair))
-
--- name: same_home
-and winner.tableoid = pair.home
+and winner.tableoid = any (array(select distinct given.home from given))
 
 -- name: all_losers
-select pair.loser from pair
+select given.loser from given
 
 -- name: free_losers
 select loser.ctid as loser from only {table} as loser
-where loser.ctid = any (array(select pair.loser from pair))
+where loser.ctid = any (array(select given.loser from given))
 for update of loser skip locked

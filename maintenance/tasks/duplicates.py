@@ -9,63 +9,15 @@ from asyncpg import Connection, Record
 
 from maintenance.catalog import Column, Leaf, Relation, lockable, unique_index
 from maintenance.models import Batch, Cursor, Settled, Step
-from maintenance.names import Fragment, Table, TableName, listed
+from maintenance.names import Fragment, TableName
 from maintenance.policy import Duplicates, Policy
 from maintenance.sql import statement
 from maintenance.tasks import heap
+from maintenance.tasks.rivals import NAME, Key, held
 from maintenance.tasks.survey import Draft, Survey, Task, accepted, located, proven
 
-NAME = "duplicates"
 _CHUNK = 100
 """Rows that the pass hands out at a time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """What makes rows of a table duplicates of each other, and which of them stays."""
-
-    among: Table
-    """Where a row's better may lie: the leaf itself, or all partitions where a key can occur in several."""
-    columns: tuple[Column, ...]
-    newest: tuple[Column, ...]
-
-    def sql(self, name: str, leaf: Leaf, **more: Fragment) -> str:
-        """A statement of duplicates.sql for the losing rows of one leaf."""
-        only = Fragment("only ") if self.among == leaf.table else Fragment("")
-        return statement(
-            "duplicates", name, table=leaf.table.sql, among=Fragment(only + self.among.sql),
-            leaf=Fragment(f"{leaf.oid:d}"), cursor=held(leaf), key=listed([column.sql for column in self.columns]),
-            present=listed([Fragment(f"{column.sql} is not null") for column in self.columns], " and "),
-            order=listed([Fragment(f"{column.sql} desc nulls last") for column in self.newest]),
-            same=Fragment(f"{self._key('winner')} operator(pg_catalog.=) {self._key('loser')}"),
-            compared=listed([column.sql for column in dict.fromkeys((*self.columns, *self.newest))]),
-            better=Fragment(f"{self._rank('winner')} operator(pg_catalog.>) {self._rank('loser')}"), **more,
-        )  # fmt: skip
-
-    def delete_sql(self, leaf: Leaf, *, free: Fragment, patience: Fragment) -> str:
-        """The statement that deletes the losing rows of one leaf."""
-        across = self.among != leaf.table
-        return self.sql(
-            "delete_pairs", leaf, free=free, patience=patience,
-            pair=Fragment(statement(NAME, "pair_across" if across else "pair_here")),
-            homes=Fragment(", $3::text::oid[]" if across else ""),
-            at_home=Fragment(statement(NAME, "at_home") if across else ""),
-            same_home=Fragment(statement(NAME, "same_home") if across else ""),
-        )  # fmt: skip
-
-    def _key(self, row: str) -> str:
-        """The key as one value: values of type record are compared as their types order, whatever the search path."""
-        return f"row({', '.join(f'{row}.{column.sql}' for column in self.columns)})::record"
-
-    def _rank(self, row: str) -> str:
-        """What a row is judged by, as one value; a flag in front of each column makes NULL less than everything."""
-        parts = [f"{row}.{column.sql} is not null, {row}.{column.sql}" for column in self.newest]
-        return f"row({', '.join([*parts, f'{row}.tableoid', f'{row}.ctid'])})::record"
-
-
-def held(leaf: Leaf) -> Fragment:
-    """Name of the session's cursor over the losing rows of a leaf."""
-    return Fragment(f"maintenance_duplicates_{leaf.oid:d}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ _BEYOND = Fragment(">")
 class HeapRetention(RowsStep):
     """Delete expired rows block range by block range; `limit` is in blocks."""
 
-    limits = (8, 128, 4096)
+    limits = (8, 256, 16_384)
 
     strategy: str = "heap"
 
