@@ -1,6 +1,7 @@
 # Needs GNU make and Python 3.11 or newer, nothing else. `make help` lists the targets.
 #   VENV=.venv-3.13 PYTHON=python3.13   another virtual environment, another Python
-#   ARGS="-k vacuum -x"                 words for pytest (make pytest) or uv (make requirements ARGS=--upgrade)
+#   ARGS="-k vacuum -x"                 words for pytest (make pytest), uv (make requirements ARGS=--upgrade) or make bench
+#   SCALE=3 ONLY="catalog clean"        amounts of rows, and rows of the table, for make bench; also JSON=FILE PLOT=FILE FULL=1
 
 VENV ?= .venv
 PYTHON ?= $(or $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
@@ -10,11 +11,12 @@ ARGS ?=
 python := $(VENV)/bin/python
 pip := "$(python)" -m pip --quiet --disable-pip-version-check --no-input
 tests := $(wildcard tests)
+benchmarks := $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test lint types layers pytest azurite format requirements clean
+.PHONY: help run bench test lint types layers pytest azurite format requirements clean
 
 # A virtual environment whose Python is gone (an upgrade, a moved folder) is made anew.
 $(shell [ -x "$(python)" ] || rm -f "$(VENV)"/.made "$(VENV)"/.run "$(VENV)"/.dev)
@@ -24,6 +26,10 @@ help: ## Show this list
 
 run: $(VENV)/.run ## Watch a demo database being maintained (starts its own PostgreSQL)
 	@"$(python)" -m maintenance demo
+
+bench: $(VENV)/.dev ## Measure ours against what one would write by hand (10 minutes)
+	"$(python)" -m benchmarks $(if $(SCALE),--scale "$(SCALE)") $(if $(ONLY),--only "$(ONLY)") $(if $(JSON),--json "$(JSON)") \
+	  $(if $(PLOT),--plot "$(PLOT)") $(if $(FULL),--full) $(ARGS)
 
 test: lint types layers pytest ## Check everything: lint, types, layers, tests
 
@@ -53,7 +59,7 @@ compile := --quiet --universal --python-version 3.11 --custom-compile-command "m
 
 clean: ## Remove what make has made
 	rm -rf "$(VENV)" .venv .venv-[0-9]* .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/azurite/node_modules
-	find maintenance $(tests) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find maintenance $(tests) $(benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf __pycache__
 
 # ------------------------------------------------------------------------ the virtual environment; an empty file is a stamp

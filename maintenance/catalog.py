@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from asyncpg import Connection
@@ -154,13 +155,33 @@ class Shape:
     correlation: float | None
     """How far the order of the column is that of the heap, from -1 to 1; None where nobody has looked."""
     lockable: bool
-    """Whether this role may lock rows without changing them, for which PostgreSQL asks for UPDATE on some column."""
+    """As `lockable` says."""
 
 
 async def shape(connection: Connection, leaf: Leaf, column: Column) -> Shape:
     """Looks into the catalogs only."""
     row = await fetch_one(connection, statement("catalog", "shape"), leaf.oid, column.name)
     return Shape(blocks=row["blocks"] or 0, correlation=row["correlation"], lockable=row["lockable"])
+
+
+async def unique_index(connection: Connection, leaf: Leaf, columns: Iterable[str]) -> str | None:
+    """The name of an index by which no two rows of the leaf can be equal in all these columns, or None."""
+    name: str | None = await connection.fetchval(statement("catalog", "unique_index"), leaf.oid, list(columns))
+    return name
+
+
+async def foreign_key(
+    connection: Connection, leaf: Leaf, column: str, parent: Relation, parent_column: str
+) -> str | None:
+    """The name of a constraint by which no row of the leaf can lack its parent, or None."""
+    values = (leaf.oid, column, parent.oid, parent_column)
+    name: str | None = await connection.fetchval(statement("catalog", "foreign_key"), *values)
+    return name
+
+
+async def lockable(connection: Connection, leaf: Leaf) -> bool:
+    """Whether this role may lock rows without changing them, for which PostgreSQL asks for UPDATE on some column."""
+    return bool(await connection.fetchval(statement("catalog", "lockable"), leaf.oid))
 
 
 async def blocks(connection: Connection, oid: int) -> int:

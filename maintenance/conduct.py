@@ -10,6 +10,7 @@ from datetime import datetime
 import asyncpg
 from asyncpg import Connection
 
+from maintenance import lag, switch
 from maintenance.budget import Budget
 from maintenance.catalog import database_bytes, find
 from maintenance.database import BOOKKEEPING, GLANCE, clock, limit_statements
@@ -84,6 +85,7 @@ class Conduct:
                 connection=self.connection, policy=self.policy, as_of=as_of, only_changed=only_changed(request.names)
             ),
             request=request,
+            limits=await lag.judged(self.connection, self.policy.lag),
         )
 
     async def _do(
@@ -94,10 +96,11 @@ class Conduct:
         await self.connection.execute(statement("database", "commit_without_waiting"))
         execution = Execution(
             connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
-            witness=self.witness, run_id=run_id, whole=self.budget.left,
+            brake=await self._brake(run_id, outlook.limits), witness=self.witness, run_id=run_id,
+            whole=self.budget.left,
         )  # fmt: skip
         turns = Turns(execution=execution, earlier={step.place: step for step in earlier})
-        halt = await turns.paused()
+        halt = await switch.halt(self.connection)
         cut = halt is not None
         if not cut:
             turns.carried.update(await self.ledger.carried())
@@ -115,6 +118,14 @@ class Conduct:
         run = await self.ledger.end(run_id, *_concluded(steps, halt, cut=cut), seconds=time.monotonic() - began)
         self.witness.run_ended(run, size)
         return run
+
+    async def _brake(self, run_id: int, limits: lag.Limits) -> lag.Brake:
+        """The brake of a slice; what it cannot see is written down and told."""
+        brake = await lag.fitted(self.connection, limits, self.budget)
+        if brake.unseen is not None:
+            await self.ledger.remark(run_id, brake.unseen)
+            self.witness.unseen(brake.unseen)
+        return brake
 
     async def _database_bytes(self) -> int | None:
         """Size of the database, or None where it cannot be told at a glance."""
@@ -138,6 +149,7 @@ class _Outlook:
     tasks: tuple[Task, ...]
     survey: Survey
     request: Request
+    limits: lag.Limits
 
     @property
     def late(self) -> list[Task]:

@@ -16,11 +16,12 @@ from maintenance.runs import Plan, Run, StepResult
 
 PLAIN_WIDTH = 100
 _MOST_ERRORS = 8
+_WORTH_TELLING = 0.1
 _COUNTED = re.compile(r"[\d,]+ dead rows removed")
 """A note that is no more than a figure, of which a run has one for each table."""
 _COLOURS = {
     "succeeded": "green", "done": "green", "failed": "red", "blocked": "red", "guard": "yellow",
-    "interrupted": "yellow", "skipped": "yellow", "budget": "yellow", "lock": "yellow", "error": "red",
+    "interrupted": "yellow", "skipped": "yellow", "budget": "yellow", "lock": "yellow", "lag": "yellow", "error": "red",
 }  # fmt: skip
 
 
@@ -89,8 +90,12 @@ def show_run(console: Console, run: Run) -> None:
     for step in run.steps:
         if step.updated:
             console.print(escape(f"{step.task} {short(step.table)}: {step.updated:,} rows corrected"))
+        if step.paused >= _WORTH_TELLING:
+            console.print(escape(f"{step.task} {short(step.table)}: held back for {step.paused:.1f} s by [lag]"))
         if step.note and step not in absent and not _COUNTED.fullmatch(step.note):
             console.print(escape(f"{step.task} {short(step.table)}: {step.note}"))
+    if run.note:
+        console.print(escape(f"Note: {run.note}."))
     _show_errors(console, run)
     console.print(_sentence(run))
 

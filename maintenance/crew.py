@@ -10,14 +10,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 
 import asyncpg
-from asyncpg import Connection
 
 from maintenance import switch
 from maintenance.database import BOOKKEEPING, GLANCE, clock, connected, limit_statements
 from maintenance.errors import DatabaseError
 from maintenance.execution import Execution
 from maintenance.ledger import Ledger
-from maintenance.models import DONE, Cursor, Step, StepStatus, StopReason, Verdict
+from maintenance.models import DONE, Cursor, Step, StopReason, Verdict
 from maintenance.planner import failure
 from maintenance.sql import statement
 from maintenance.witness import Event
@@ -86,7 +85,7 @@ class Crew:
             except asyncpg.PostgresError as error:
                 said = failure(connection, error).message
                 note = f"what is done once after all steps of {turn.step.task} failed, a later run does it: {said}"
-                await self._execution.ledger.remark(turn.id, note)
+                await self._execution.ledger.remark_step(turn.id, note)
             await limit_statements(connection, BOOKKEEPING, local=False)
 
     async def _help(self) -> None:
@@ -105,14 +104,20 @@ class Crew:
             finally:
                 self._coming.discard(asyncio.current_task())
             await connection.execute(statement("database", "commit_without_waiting"))
-            await self._serve(replace(self._execution, connection=connection, ledger=Ledger(connection)))
+            own = replace(
+                self._execution,
+                connection=connection,
+                ledger=Ledger(connection),
+                brake=self._execution.brake.on(connection),
+            )
+            await self._serve(own)
 
     async def _serve(self, execution: Execution) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
             verdict = await execution.step(turn.step, turn.id, turn.cursor, halt=self.halt, batches=turn.batches)
             if verdict.stop_reason is StopReason.PAUSED:
-                self.halt = self.halt or await paused(execution.connection)
+                self.halt = self.halt or await switch.halt(execution.connection)
             if verdict == DONE:
                 self._last[turn.step.task] = turn
 
@@ -126,11 +131,3 @@ class Crew:
             _, pending = await asyncio.wait(pending, timeout=_WATCH)
             if pending:
                 await clock(self._execution.connection)
-
-
-async def paused(connection: Connection) -> Verdict | None:
-    """What becomes of the steps that are left, where somebody has paused all runs."""
-    found = await switch.found(connection)
-    if found is None:
-        return None
-    return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.PAUSED, message=str(found))

@@ -9,7 +9,7 @@ from dataclasses import replace
 import asyncpg
 from asyncpg import Connection
 
-from maintenance import policy_file, switch
+from maintenance import lag, policy_file, switch
 from maintenance.budget import Budget
 from maintenance.conduct import Conduct
 from maintenance.database import clock, connected
@@ -42,6 +42,7 @@ async def planned(request: Request, settings: Settings, *, budget: Budget | None
     policy = policy_file.load(settings.policy)
     async with connected(settings, name="maintenance plan", read_only=True) as connection:
         ledger = Ledger(connection)
+        await lag.judged(connection, policy.lag)
         within = await scope(connection, policy, request.tables, tasks)
         known = await ledger.installed(writable=False)
         survey = Survey(

@@ -15,6 +15,7 @@ from maintenance.budget import Budget
 from maintenance.catalog import total_bytes
 from maintenance.database import BOOKKEEPING, GLANCE, limit_statements, name_session
 from maintenance.errors import Blocked
+from maintenance.lag import Brake
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.pace import Pace
@@ -55,6 +56,7 @@ class _Tally:
     updated: int = 0
     batches: int = 0
     before: int = 0
+    paused: float = 0.0
     unwritten: int = 0
     """Batches that the ledger has yet to hear of."""
     size: int | None = None
@@ -69,6 +71,7 @@ class Execution:
     ledger: Ledger
     settings: Settings
     budget: Budget
+    brake: Brake
     witness: Witness
     run_id: int
     whole: float
@@ -106,7 +109,7 @@ class Execution:
                 await limit_statements(self.connection, BOOKKEEPING, local=False)
         seconds = time.monotonic() - began
         await self.ledger.end_step(
-            step_id, verdict, note=tally.note, size=size, seconds=seconds, batches=tally.unwritten
+            step_id, verdict, note=tally.note, size=size, seconds=seconds, paused=tally.paused, batches=tally.unwritten
         )
         self.witness.ended(step, verdict, _outcome(tally, seconds, size, lag))
         return verdict
@@ -135,6 +138,10 @@ class Execution:
         if self.budget.left < _SHORTEST_TURN:
             return OUT_OF_BUDGET
         await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}", self.budget.left)
+        hold = await self.brake.before_step(lambda why: self.witness.held(step, why))
+        tally.paused += hold.seconds
+        if hold.verdict is not None:
+            return hold.verdict
         try:
             now = await self.ledger.begin_step(step_id, step)
         except asyncpg.PostgresError:
@@ -205,6 +212,12 @@ class Execution:
                 return _held(batch.held) if batch.held else DONE
             if paused:
                 return _PAUSED
+            hold = await self.brake.after_batch(seconds, lambda why: self.witness.held(step, why))
+            tally.paused += hold.seconds
+            if hold.verdict is not None:
+                return hold.verdict
+            if hold.smaller and batch.paced:
+                pace.halve(size)
 
     async def _batch(
         self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float
@@ -233,7 +246,10 @@ class Execution:
             if batch.done and not step.transactional:
                 tally.unwritten += 1
                 return batch, False
-            return batch, await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
+            paused = await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
+            if not batch.done:
+                await self.brake.look(inside=True)
+            return batch, paused
         raise AssertionError("unreachable: the block returns or raises")
 
 
@@ -249,5 +265,5 @@ def _held(rows: int) -> Verdict:
 def _outcome(tally: _Tally, seconds: float, size: int | None, lag: float | None) -> Outcome:
     return Outcome(
         rows=tally.rows, updated=tally.updated, batches=tally.batches, seconds=seconds,
-        table_bytes=tally.size if size is None else size, lag=lag,
+        table_bytes=tally.size if size is None else size, lag=lag, paused=tally.paused,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from maintenance.sql import script, statement
 
 TABLES = ("run", "step", "pause")
 """The tables of the ledger, in schema `maintenance`."""
+_STARVED = (StopReason.BUDGET, StopReason.LAG, StopReason.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,16 +146,31 @@ class Ledger:
         return bool(await self.connection.fetchval(statement("ledger", "checkpoint"), step_id, *values))
 
     async def end_step(
-        self, step_id: int, verdict: Verdict, *, note: str | None, size: int | None, seconds: float, batches: int = 0
+        self,
+        step_id: int,
+        verdict: Verdict,
+        *,
+        note: str | None,
+        size: int | None,
+        seconds: float,
+        paused: float = 0.0,
+        batches: int = 0,
     ) -> None:
-        """Write down how a step ended, and `batches` of it that were not written down yet."""
+        """Write down how a step ended that took `seconds` in this slice, `paused` of them holding back.
+
+        `batches` of it were not written down yet.
+        """
         error = None if verdict.stop_reason is StopReason.DONE else verdict.message
-        values = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate, size, seconds, batches)
+        values = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate, size, seconds, paused, batches)
         await self.connection.execute(statement("ledger", "end_step"), step_id, *values)
 
-    async def remark(self, step_id: int, note: str) -> None:
+    async def remark(self, run_id: int, note: str) -> None:
+        """Write down what a person should know of a run."""
+        await self.connection.execute(statement("ledger", "remark"), run_id, note)
+
+    async def remark_step(self, step_id: int, note: str) -> None:
         """Add to the note of a step that has ended."""
-        await self.connection.execute(statement("ledger", "remark"), step_id, note)
+        await self.connection.execute(statement("ledger", "remark_step"), step_id, note)
 
     async def end(
         self, run_id: int, status: RunStatus, stop_reason: StopReason, error: str | None, *, seconds: float
@@ -170,7 +186,7 @@ class Ledger:
             (row["task"], row["table_name"], row["rule"]): Carried(
                 strategy=row["strategy"],
                 cursor=json.loads(row["cursor"]) if row["cursor"] else None,
-                starved=row["began_at"] is None and row["stop_reason"] in (StopReason.BUDGET, StopReason.ERROR),
+                starved=row["began_at"] is None and row["stop_reason"] in _STARVED,
                 last_turn=row["last_turn"] or 0,
             )
             for row in await self.connection.fetch(statement("ledger", "carried"))
@@ -232,7 +248,7 @@ def _run(row: Record, steps: tuple[StepResult, ...]) -> Run:
         id=row["id"], name=row["name"], status=RunStatus(row["status"]), stop_reason=_reason(row),
         scheduler=row["scheduler"], as_of=row["as_of"], started_at=row["started_at"], ended_at=row["ended_at"],
         rows=row["rows"], error=row["error"], tables=tuple(row["tables"]), requested_by=row["requested_by"],
-        slices=row["slices"], budget=row["budget"], spent=row["spent"], steps=steps,
+        slices=row["slices"], budget=row["budget"], spent=row["spent"], note=row["note"], steps=steps,
     )  # fmt: skip
 
 
@@ -240,7 +256,7 @@ def _result(row: Record) -> StepResult:
     return StepResult(
         id=row["id"], task=row["task"], table=row["table_name"], strategy=row["strategy"],
         status=StepStatus(row["status"]), stop_reason=_reason(row), rows=row["rows"], updated=row["updated"],
-        batches=row["batches"], seconds=row["seconds"], bytes_before=row["bytes_before"],
+        batches=row["batches"], seconds=row["seconds"], paused=row["paused"], bytes_before=row["bytes_before"],
         bytes_after=row["bytes_after"], summary=row["summary"], note=row["note"], error=row["error"],
         sqlstate=row["sqlstate"], rule=row["rule"],
         cursor=row["cursor"],

@@ -44,6 +44,7 @@ PolicyTable = Annotated[TableName, BeforeValidator(_table)]
 Column = Annotated[str, BeforeValidator(_name)]
 Interval = Annotated[str, BeforeValidator(_text)]
 Condition = Annotated[str, BeforeValidator(_text)]
+Size = Annotated[str, BeforeValidator(_text)]
 Tables = Annotated[tuple[PolicyTable, ...], Field(min_length=1, strict=False)]
 Columns = Annotated[tuple[Column, ...], Field(min_length=1, strict=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -169,6 +170,14 @@ class Vacuum(Section):
     buffer_usage_limit: Annotated[str, BeforeValidator(_text)] | None = None
 
 
+class Lag(Section):
+    """When a run holds back: a replica is behind, too much WAL is written, or sessions wait for it."""
+
+    replay: Interval | None = None
+    wal: Size | None = None
+    waiting: Count = 1
+
+
 class Policy(Section):
     """One file for one database."""
 
@@ -177,6 +186,7 @@ class Policy(Section):
     orphans: Annotated[tuple[Orphans, ...], Field(strict=False)] = ()
     unreferenced: Annotated[tuple[Unreferenced, ...], Field(strict=False)] = ()
     vacuum: Vacuum = Vacuum()
+    lag: Lag = Lag()
 
     def tables(self) -> Iterator[TableName]:
         """Every table that a rule may delete from."""

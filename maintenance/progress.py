@@ -35,6 +35,9 @@ class _Lines(Witness):
     def __init__(self, console: Console) -> None:
         self._console = console
 
+    def unseen(self, what: str) -> None:
+        self._console.print(escape(f"  {what}"), style="yellow")
+
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         rows = outcome.rows
         if verdict.status is StepStatus.ABSENT or (
@@ -74,6 +77,10 @@ class _Bars(_Lines):
             self._progress.update(bar, detail=detail)
         else:
             self._progress.update(bar, total=1.0, completed=share, detail=detail)
+
+    def held(self, step: Step, why: str) -> None:
+        if step.place in self._steps:
+            self._progress.update(self._steps[step.place], detail="held back by lag")
 
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         super().ended(step, verdict, outcome)

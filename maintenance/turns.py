@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from maintenance.crew import Crew, Turn, paused
+from maintenance import switch
+from maintenance.crew import Crew, Turn
 from maintenance.execution import Execution
 from maintenance.models import Carried, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.runs import StepResult
@@ -37,14 +38,10 @@ class Turns:
         crew = Crew(self.execution)
         for jobs, together in groupby(turns, key=lambda turn: turn.step.jobs):
             await crew.work(together, jobs)
-        halt = crew.halt or await self.paused()
+        halt = crew.halt or await switch.halt(self.execution.connection)
         if halt is None:
             await crew.close()
         return halt
-
-    async def paused(self) -> Verdict | None:
-        """What becomes of the steps that are left, where somebody has paused all runs."""
-        return await paused(self.execution.connection)
 
     async def settle_vanished(self) -> None:
         """Close the steps of earlier slices that need no more work, as planning them again has shown."""

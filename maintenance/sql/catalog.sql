@@ -105,6 +105,9 @@ from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.oid = $1;
 
+-- name: lockable
+select pg_catalog.has_any_column_privilege($1::oid, 'UPDATE');
+
 -- name: blocks
 select pg_catalog.pg_relation_size($1::oid) / pg_catalog.current_setting('block_size')::int;
 
@@ -127,3 +130,29 @@ select {bytes}, pg_catalog.set_config('statement_timeout', $2, false);
     )
     select sum(pg_catalog.pg_total_relation_size(tree.oid))::bigint from tree
 )
+
+-- name: unique_index
+-- A valid unique index on these columns, or on some of them: no two rows can have the same key.
+select c.relname
+from pg_catalog.pg_index i
+join pg_catalog.pg_class c on c.oid = i.indexrelid
+where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indisready and i.indpred is null and i.indexprs is null
+  and (select bool_and(a.attname::text = any ($2::text[]))
+       from unnest(i.indkey[0:i.indnkeyatts - 1]) as k (number)
+       join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number)
+order by c.relname
+limit 1;
+
+-- name: foreign_key
+-- A validated foreign key of exactly these columns whose triggers are at work. What replication applies, they do not see.
+select k.conname
+from pg_catalog.pg_constraint k
+join pg_catalog.pg_attribute child on child.attrelid = k.conrelid and child.attnum = k.conkey[1]
+join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = k.confkey[1]
+where k.contype = 'f' and k.convalidated and cardinality(k.conkey) = 1
+  and k.conrelid = $1 and child.attname = $2 and k.confrelid = $3 and parent.attname = $4
+  and exists (select from pg_catalog.pg_trigger t where t.tgconstraint = k.oid)
+  and not exists (select from pg_catalog.pg_trigger t where t.tgconstraint = k.oid and t.tgenabled not in ('O', 'A'))
+  and not exists (select from pg_catalog.pg_subscription_rel s where s.srrelid in ($1, $3))
+order by k.conname
+limit 1;

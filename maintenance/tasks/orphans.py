@@ -8,14 +8,14 @@ from functools import partial
 
 from asyncpg import Connection
 
-from maintenance.catalog import Column, Leaf, Relation, find
+from maintenance.catalog import Column, Leaf, Relation, find, foreign_key
 from maintenance.models import Batch, Cursor, Settled, Step
 from maintenance.names import Fragment, Table, TableName
 from maintenance.policy import Orphans, Policy
 from maintenance.sql import statement
 from maintenance.tasks import heap
 from maintenance.tasks.moment import Moment
-from maintenance.tasks.survey import Draft, Survey, Task, accepted, cutoff, located
+from maintenance.tasks.survey import Draft, Survey, Task, accepted, cutoff, located, proven
 
 NAME = "orphans"
 
@@ -113,7 +113,29 @@ async def _plan(rule: Orphans, name: TableName, survey: Survey) -> list[Step]:
         return [relation]
     parent = await find(survey.connection, rule.parent)
     orphaned = await _orphaned(rule, survey, relation, parent)
-    return [await _step(rule, survey, leaf, relation, orphaned) for leaf in relation.leaves]
+    steps: list[Step] = []
+    for leaf in relation.leaves:
+        key = None
+        if parent is not None:
+            key = await foreign_key(survey.connection, leaf, rule.column, parent, rule.parent_column)
+        if key is None:
+            steps.append(await _step(rule, survey, leaf, relation, orphaned))
+        else:
+            why = f"the foreign key {key} leaves no orphans"
+            steps.append(proven(NAME, leaf, _subject(rule), _text(rule), why))
+    return steps
+
+
+def _subject(rule: Orphans) -> str:
+    return f"{rule.column} -> {rule.parent}.{rule.parent_column}"
+
+
+def _aged(rule: Orphans) -> str:
+    return f" and {rule.age_column} is older than {rule.grace}" if rule.grace else ""
+
+
+def _text(rule: Orphans) -> str:
+    return f"{_subject(rule)}{_aged(rule)}"
 
 
 async def _orphaned(rule: Orphans, survey: Survey, relation: Relation, parent: Relation | None) -> Orphaned:
@@ -144,17 +166,15 @@ async def _step(rule: Orphans, survey: Survey, leaf: Leaf, relation: Relation, o
     rows, exact = await survey.count(orphaned.sql("count", leaf.table), *orphaned.values)
     if rows is None and survey.counting is not None:
         rows = await survey.estimate(orphaned.sql("find", leaf.table), *orphaned.values)
-    aged = f" and {rule.age_column} is older than {rule.grace}" if rule.grace else ""
-    subject = f"{rule.column} -> {rule.parent}.{rule.parent_column}"
     return OrphansStep(
         table=leaf.table,
         oid=leaf.oid,
-        subject=subject,
-        rule=f"{subject}{aged}",
+        subject=_subject(rule),
+        rule=_text(rule),
         rows=rows,
         exact=exact,
         depends=(orphaned.parent,) if orphaned.parent else (),
-        summary=f"{rule.column} is in no {rule.parent}.{rule.parent_column}{aged}",
+        summary=f"{rule.column} is in no {rule.parent}.{rule.parent_column}{_aged(rule)}",
         orphaned=orphaned,
         whole=relation.table,
         parentless=None if rule.allow_empty_parent else _alone(rule, relation, orphaned.parent),

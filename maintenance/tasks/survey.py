@@ -11,7 +11,7 @@ import asyncpg
 from asyncpg import Connection
 from asyncpg import exceptions as pg
 
-from maintenance.catalog import Relation, find
+from maintenance.catalog import Leaf, Relation, find
 from maintenance.database import fetch_one, limit_statements
 from maintenance.errors import PolicyError
 from maintenance.models import Settled, Step, StepStatus, StopReason, Took, Verdict
@@ -104,6 +104,14 @@ async def located(survey: Survey, task: str, name: TableName) -> Relation | Sett
         summary="this database has no such table",
         verdict=Verdict(status=StepStatus.ABSENT, stop_reason=StopReason.DONE),
     )
+
+
+def proven(task: str, leaf: Leaf, subject: str, rule: str, why: str) -> Settled:
+    """The step that has nothing to do, by the word of the catalogs: no row was read for it."""
+    return Settled(
+        task=task, strategy="catalog", table=leaf.table, oid=leaf.oid, subject=subject, rule=rule, rows=0, exact=True,
+        summary=why, verdict=Verdict(status=StepStatus.SUCCEEDED, stop_reason=StopReason.DONE),
+    )  # fmt: skip
 
 
 async def accepted(survey: Survey, sql: str, what: str) -> None:

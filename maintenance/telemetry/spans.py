@@ -80,6 +80,16 @@ class TelemetryWitness(Events):
         """The step's span begins."""
         self._steps[step.place] = self._started(step)
 
+    def unseen(self, what: str) -> None:
+        """Belongs to the run's span."""
+        with _within(self._run):
+            super().unseen(what)
+
+    def held(self, step: Step, why: str) -> None:
+        """Belongs to the step's span."""
+        with _within(self._steps.get(step.place) or self._run):
+            super().held(step, why)
+
     def advanced(self, step: Step, batch: Batch, rows: int, seconds: float) -> None:
         """Counted at once, so that a long step is seen to move."""
         about = (step.task, str(step.table))
@@ -101,6 +111,7 @@ class TelemetryWitness(Events):
                 "maintenance.rows": outcome.rows,
                 "maintenance.updated": outcome.updated,
                 "maintenance.batches": outcome.batches,
+                "maintenance.paused": outcome.paused,
             }
         )
         if verdict.sqlstate:
@@ -115,6 +126,7 @@ class TelemetryWitness(Events):
         record = self._instruments.record
         record(metrics.STOPS, 1, step.task, str(verdict.stop_reason))
         record(metrics.STEP_DURATION, outcome.seconds, step.task, table, str(verdict.status))
+        record(metrics.PAUSED, outcome.paused, step.task, table)
         if outcome.table_bytes is not None:
             record(metrics.TABLE_SIZE, outcome.table_bytes, table)
         if outcome.lag is not None:

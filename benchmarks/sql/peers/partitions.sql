@@ -1,0 +1,1 @@
+delete from events where created_at < now() - interval '30 days';
