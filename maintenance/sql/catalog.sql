@@ -126,11 +126,11 @@ select {bytes}, pg_catalog.set_config('statement_timeout', $2, false);
 -- A partitioned table has no bytes of its own.
 (
     with recursive tree as (
-        select c.oid from pg_catalog.pg_class c where c.oid = {oid}
+        select {oid} as oid
         union all
         select i.inhrelid from tree
-        join pg_catalog.pg_partitioned_table p on p.partrelid = tree.oid
         join pg_catalog.pg_inherits i on i.inhparent = tree.oid
+        where exists (select from pg_catalog.pg_partitioned_table p where p.partrelid = tree.oid)
     )
     select sum(pg_catalog.pg_total_relation_size(tree.oid))::bigint from tree
 )

@@ -134,8 +134,8 @@ with now as (
     select exists (
                select
                from pg_catalog.pg_class c
-               join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-               where c.oid = $2::oid and n.nspname = $3 and c.relname = $4
+               where c.oid = $2::oid and c.relname = $4
+                 and $3 = (select n.nspname from pg_catalog.pg_namespace n where n.oid = c.relnamespace)
            ) as there,
            exists (select from maintenance.pause) as paused,
            {bytes} as bytes

@@ -83,13 +83,15 @@ async def _plan(survey: Survey) -> list[Step]:
         reasons = _reasons(rule, row, survey)
         if reasons and not row["partitioned"] and chosen(table, rule.tables):
             why = ", ".join(text for _, text in sorted(reasons, reverse=True))
-            needy.append((max(score for score, _ in reasons), why, table, row))
+            # To two digits: of what needs it about as much, the largest comes first, which packs best side by side.
+            needy.append((float(f"{max(score for score, _ in reasons):.2g}"), why, table, row))
     if not needy:
         return []
     major = _major(survey)
     sizes = await _sizes(survey, [row["oid"] for *_, row in needy])
     took = {table: last for (task, table), last in survey.took.items() if task == NAME}
     others = speed(took.values())
+    needy.sort(key=lambda one: (-one[0], -sizes.get(one[3]["oid"], 0)))
     # Without it the limit would silently not be one.
     lacking = rule.buffer_usage_limit is not None and major < NEWER_OPTIONS
     return [

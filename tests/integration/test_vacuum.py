@@ -81,6 +81,16 @@ async def test_the_neediest_table_goes_first(database: Database) -> None:
     assert step(run, "vacuum", "public.b").note == "900 dead rows removed"
 
 
+async def test_of_tables_that_need_it_about_as_much_the_largest_goes_first(database: Database) -> None:
+    for name, rows in (("a", 10_000), ("b", 100_000), ("c", 30_000), ("d", 1000)):
+        await made(database, name, rows)
+        await database.execute(f"delete from {name} where id <= {0.301 if name == 'a' else 0.3} * {rows}")
+    await database.execute("delete from d where id <= 500")
+    await counted(database)
+    plan = await database.plan("vacuum", policy="[vacuum]\ndead_rows = 0\ndead_fraction = 0.1")
+    assert [str(s.table) for s in plan.steps] == ["public.d", "public.b", "public.c", "public.a"]
+
+
 async def test_a_table_that_a_run_deleted_from_is_vacuumed_in_that_run_though_under_the_thresholds(
     database: Database,
 ) -> None:
