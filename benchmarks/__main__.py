@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -37,14 +38,18 @@ def main(words: list[str] | None = None) -> int:
         parser.error("--scale must be above zero")
     if arguments.page and (arguments.only or arguments.scale < 1):
         parser.error("--page needs all rows at full size, from one go: leave --only and --scale out")
+    # As Ctrl-C, so that no database stays behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         found = _known(arguments.read) if arguments.read else asyncio.run(_measured(arguments))
     except (BenchmarkError, MaintenanceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Ended early; its databases are gone, and --json has the rows that were measured.", file=sys.stderr)
+        return 130
     _show(found)
-    if arguments.json:
-        arguments.json.write_text(document.text(found), encoding="utf-8")
+    _keep(found, arguments.json)
     if arguments.plot and plot.can_be_drawn(found):
         plot.draw(found, arguments.plot)
     if arguments.page:
@@ -71,9 +76,16 @@ async def _measured(arguments: argparse.Namespace) -> Document:
                     continue
                 result = await row.run(one, states, arguments.rounds, tell)
                 found["rows"].append(document.row_document(result))
+                found["seconds"] = round(time.monotonic() - began)
+                # After each row: a run that is ended early has not been for nothing.
+                _keep(found, arguments.json)
                 await states.forget({state for later in chosen[place + 1 :] for state in later.states()})
-            found["seconds"] = round(time.monotonic() - began)
             return found
+
+
+def _keep(found: Document, path: Path | None) -> None:
+    if path is not None:
+        path.write_text(document.text(found), encoding="utf-8")
 
 
 def _show(found: Document) -> None:

@@ -35,6 +35,7 @@ async def head(site: Site, *, scale: float, full: bool, rounds: int | None) -> D
         },
         "server": await site.settings(),
         "statements_counted": site.counts_statements,
+        "seconds": 0,
         "rows": [],
     }
 
