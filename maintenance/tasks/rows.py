@@ -50,7 +50,7 @@ class KeysetRetention(RowsStep):
     while the rows of one moment are more than a batch; `until` and `taken_up` where an earlier run's pass is completed.
     """
 
-    limits = (100, 2_000, 100_000)
+    limits = (100, 2_000, 200_000)
 
     strategy: str = "keyset"
 
