@@ -6,6 +6,21 @@ import time
 from collections.abc import Callable
 
 
+def spelled(seconds: float) -> str:
+    """A duration in words, no more exact than a reader needs: `40 s`, `14 min`, `2 h 30 min`."""
+    if seconds < 1:
+        return "under 1 s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def roughly(seconds: float) -> str:
+    """A duration that is no more than an estimate, in words."""
+    return f"about {spelled(seconds)}" if seconds >= 1 else spelled(seconds)
+
+
 class Budget:
     """Seconds from now; `cut` ends it early, so that a stop signal ends the run after the batch at hand."""
 

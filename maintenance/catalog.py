@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from asyncpg import Connection
 
-from maintenance.database import fetch_one
+from maintenance.database import fetch_one, milliseconds
 from maintenance.errors import PolicyError
 from maintenance.names import Fragment, Table, TableName, quoted
 from maintenance.sql import statement
@@ -109,10 +110,19 @@ async def find(connection: Connection, name: TableName) -> Relation | None:
         partitioned=row["kind"] == "p",
         partition_columns=partition_columns,
         columns={
-            c["name"]: Column(name=c["name"], type=c["type"], element=c["element"], operators=c["operators"])
+            c["name"]: Column(
+                name=c["name"],
+                type=c["type"],
+                element=c["element"],
+                operators=c["operators"] or await _operators(connection, c["compared"]),
+            )
             for c in columns
         },
     )
+
+
+async def _operators(connection: Connection, type_: int) -> str:
+    return await connection.fetchval(statement("catalog", "operators"), type_) or "pg_catalog"
 
 
 async def _leaves(connection: Connection, oid: int, table: Table) -> tuple[Leaf, ...]:
@@ -131,9 +141,56 @@ async def ancestors(connection: Connection, oid: int) -> list[str]:
     return [row["name"] for row in await connection.fetch(statement("catalog", "ancestors"), oid)]
 
 
-async def has_leading_index(connection: Connection, leaf: Leaf, column: Column) -> bool:
-    """Whether a whole, valid B-tree index of the leaf starts with the column, so that it can be read in its order."""
-    return bool(await connection.fetchval(statement("catalog", "leading_index"), leaf.oid, column.name))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """A valid B-tree index whose first column is the one that was asked for."""
+
+    name: str
+    partial: bool
+    """It has only the rows of its condition."""
+
+
+async def leading_indexes(connection: Connection, leaf: Leaf, column: Column) -> tuple[Index, ...]:
+    """The indexes of the leaf that can be read in the order of the column, whole ones first."""
+    rows = await connection.fetch(statement("catalog", "leading_indexes"), leaf.oid, column.name)
+    return tuple(Index(name=row["name"], partial=row["partial"]) for row in rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How a leaf lies on its disk, as far as its statistics know."""
+
+    blocks: int
+    correlation: float | None
+    """How far the order of the column is that of the heap, from -1 to 1; None where nobody has looked."""
+    lockable: bool
+    """As `lockable` says."""
+
+
+async def shape(connection: Connection, leaf: Leaf, column: Column) -> Shape:
+    """Looks into the catalogs only."""
+    row = await fetch_one(connection, statement("catalog", "shape"), leaf.oid, column.name)
+    return Shape(blocks=row["blocks"] or 0, correlation=row["correlation"], lockable=row["lockable"])
+
+
+async def unique_index(connection: Connection, leaf: Leaf, columns: Iterable[str]) -> str | None:
+    """The name of an index by which no two rows of the leaf can be equal in all these columns, or None."""
+    name: str | None = await connection.fetchval(statement("catalog", "unique_index"), leaf.oid, list(columns))
+    return name
+
+
+async def foreign_key(
+    connection: Connection, leaf: Leaf, column: str, parent: Relation, parent_column: str
+) -> str | None:
+    """The name of a constraint by which no row of the leaf can lack its parent, or None."""
+    values = (leaf.oid, column, parent.oid, parent_column)
+    name: str | None = await connection.fetchval(statement("catalog", "foreign_key"), *values)
+    return name
+
+
+async def lockable(connection: Connection, leaf: Leaf) -> bool:
+    """Whether this role may lock rows without changing them, for which PostgreSQL asks for UPDATE on some column."""
+    return bool(await connection.fetchval(statement("catalog", "lockable"), leaf.oid))
 
 
 async def blocks(connection: Connection, oid: int) -> int:
@@ -141,14 +198,15 @@ async def blocks(connection: Connection, oid: int) -> int:
     return int(await connection.fetchval(statement("catalog", "blocks"), oid) or 0)
 
 
-async def is_there(connection: Connection, oid: int, table: Table) -> bool:
-    """Whether the table still has the name that it was planned by."""
-    return bool(await connection.fetchval(statement("catalog", "is_there"), oid, table.schema, table.name))
+def bytes_of(oid: Fragment) -> Fragment:
+    """The size of a table with indexes, TOAST and partitions, as an expression; NULL where the table is gone."""
+    return Fragment(statement("catalog", "bytes", oid=oid))
 
 
-async def total_bytes(connection: Connection, oid: int) -> int | None:
-    """Size with indexes and TOAST, in bytes; None where the table is gone."""
-    size: int | None = await connection.fetchval(statement("catalog", "total_bytes"), oid)
+async def total_bytes(connection: Connection, oid: int, then: float) -> int | None:
+    """Size with indexes and TOAST, in bytes; None where the table is gone. `then` seconds limit later statements."""
+    sql = statement("catalog", "total_bytes", bytes=bytes_of(Fragment("$1::oid")))
+    size: int | None = await connection.fetchval(sql, oid, milliseconds(then))
     return size
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 import asyncpg
 from asyncpg import Connection
 
+from maintenance import lag, switch
 from maintenance.budget import Budget
 from maintenance.catalog import database_bytes, find
 from maintenance.database import BOOKKEEPING, GLANCE, clock, limit_statements
@@ -17,10 +18,11 @@ from maintenance.errors import PolicyError
 from maintenance.execution import Execution
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, Settled, Step, StepStatus, StopReason, Verdict
-from maintenance.planner import plan, scope
+from maintenance.planner import check, plan, scope
 from maintenance.policy import Policy
 from maintenance.runs import Request, Run, StepResult
 from maintenance.settings import Settings
+from maintenance.sql import statement
 from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey, Task
 from maintenance.turns import Turns
@@ -41,7 +43,8 @@ class Conduct:
     async def begin(self, request: Request) -> Run | None:
         """The first slice of a new run, or again of one that died in it; None where that has been done."""
         began = time.monotonic()
-        if await self.ledger.installed():
+        installed = await self.ledger.installed()
+        if installed:
             await self.ledger.close_dead()
             known = await self.ledger.requested(request.key)
             if known is not None:
@@ -52,8 +55,9 @@ class Conduct:
         # Before the ledger is touched: a policy that does not fit this database changes nothing in it.
         outlook = await self._outlook(request, as_of)
         early = await outlook.early()
-        await self.ledger.install()
-        await self.ledger.close_dead()
+        if not installed:
+            await self.ledger.install()
+            await self.ledger.close_dead()
         run_id = await self.ledger.begin(request, as_of)
         return None if run_id is None else await self._do(run_id, outlook, early, (), began)
 
@@ -81,6 +85,7 @@ class Conduct:
                 connection=self.connection, policy=self.policy, as_of=as_of, only_changed=only_changed(request.names)
             ),
             request=request,
+            limits=await lag.judged(self.connection, self.policy.lag),
         )
 
     async def _do(
@@ -88,12 +93,14 @@ class Conduct:
     ) -> Run:
         request = outlook.request
         self.witness.run_began(run_id, request.name, request.scheduler)
+        await self.connection.execute(statement("database", "commit_without_waiting"))
         execution = Execution(
             connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
-            witness=self.witness, run_id=run_id,
+            brake=await self._brake(run_id, outlook.limits), witness=self.witness, run_id=run_id,
+            whole=self.budget.left,
         )  # fmt: skip
         turns = Turns(execution=execution, earlier={step.place: step for step in earlier})
-        halt = await turns.paused()
+        halt = await switch.halt(self.connection)
         cut = halt is not None
         if not cut:
             turns.carried.update(await self.ledger.carried())
@@ -107,9 +114,18 @@ class Conduct:
         await self.ledger.prune(self.settings.ledger_keep)
         steps = (await self.ledger.known(run_id)).steps
         size = await self._database_bytes()
+        await self.connection.execute(statement("database", "commit_for_good"))
         run = await self.ledger.end(run_id, *_concluded(steps, halt, cut=cut), seconds=time.monotonic() - began)
         self.witness.run_ended(run, size)
         return run
+
+    async def _brake(self, run_id: int, limits: lag.Limits) -> lag.Brake:
+        """The brake of a slice; what it cannot see is written down and told."""
+        brake = await lag.fitted(self.connection, limits, self.budget)
+        if brake.unseen is not None:
+            await self.ledger.remark(run_id, brake.unseen)
+            self.witness.unseen(brake.unseen)
+        return brake
 
     async def _database_bytes(self) -> int | None:
         """Size of the database, or None where it cannot be told at a glance."""
@@ -133,6 +149,7 @@ class _Outlook:
     tasks: tuple[Task, ...]
     survey: Survey
     request: Request
+    limits: lag.Limits
 
     @property
     def late(self) -> list[Task]:
@@ -142,8 +159,10 @@ class _Outlook:
         """The steps of the tasks that are planned at once.
 
         Raises:
-            PolicyError: not one table of the policy is there: a green run would clean nothing for ever.
+            PolicyError: the server refuses a value of it, or not one of its tables is there: a green run would clean
+                nothing for ever.
         """
+        await check(self.tasks, self.survey)
         steps = await self._plan([task for task in self.tasks if not task.late], self.survey)
         gone = all(isinstance(step, Settled) and step.verdict.status is StepStatus.ABSENT for step in steps)
         if steps and gone and not await self._any_table():
@@ -161,8 +180,9 @@ class _Outlook:
 
     async def planned_late(self, task: Task) -> list[Step]:
         """The steps of a task that looks at what those before it have changed."""
-        changed_at = await self.conduct.ledger.changed_at()
-        return await self._plan([task], replace(self.survey, changed_at=changed_at))
+        ledger = self.conduct.ledger
+        changed_at, took = await ledger.changed_at(), await ledger.took([task.name])
+        return await self._plan([task], replace(self.survey, changed_at=changed_at, took=took))
 
     async def _plan(self, tasks: Iterable[Task], survey: Survey) -> list[Step]:
         connection = self.conduct.connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from rich import box
@@ -9,14 +10,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from maintenance.budget import roughly
 from maintenance.models import RunStatus, Settled, Step, StepStatus, StopReason
 from maintenance.runs import Plan, Run, StepResult
 
 PLAIN_WIDTH = 100
 _MOST_ERRORS = 8
+_WORTH_TELLING = 0.1
+_COUNTED = re.compile(r"[\d,]+ dead rows removed")
+"""A note that is no more than a figure, of which a run has one for each table."""
 _COLOURS = {
     "succeeded": "green", "done": "green", "failed": "red", "blocked": "red", "guard": "yellow",
-    "interrupted": "yellow", "skipped": "yellow", "budget": "yellow", "lock": "yellow", "error": "red",
+    "interrupted": "yellow", "skipped": "yellow", "budget": "yellow", "lock": "yellow", "lag": "yellow", "error": "red",
 }  # fmt: skip
 
 
@@ -35,7 +40,8 @@ def show_plan(console: Console, plan: Plan) -> None:
         if step not in analyzed and not _is_idle(step):
             rows = "?" if step.rows is None else f"{'' if step.exact else '~'}{step.rows:,}"
             rows = rows if step.transactional else ""
-            grid.add_row(step.task, escape(short(str(step.table))), step.strategy, rows, escape(step.summary))
+            time = "" if step.expected is None or step.expected < 1 else f"; {roughly(step.expected)}"
+            grid.add_row(step.task, escape(short(str(step.table))), step.strategy, rows, escape(step.summary + time))
     console.print(grid if grid.row_count else "\nNothing to do.\n" if not analyzed else "")
     if any(not step.exact and step.rows for step in plan.steps):
         console.print("~ an estimate, or a count that the steps before it may change", style="dim")
@@ -84,8 +90,12 @@ def show_run(console: Console, run: Run) -> None:
     for step in run.steps:
         if step.updated:
             console.print(escape(f"{step.task} {short(step.table)}: {step.updated:,} rows corrected"))
-        if step.note and step.task == "duplicates":
+        if step.paused >= _WORTH_TELLING:
+            console.print(escape(f"{step.task} {short(step.table)}: held back for {step.paused:.1f} s by [lag]"))
+        if step.note and step not in absent and not _COUNTED.fullmatch(step.note):
             console.print(escape(f"{step.task} {short(step.table)}: {step.note}"))
+    if run.note:
+        console.print(escape(f"Note: {run.note}."))
     _show_errors(console, run)
     console.print(_sentence(run))
 

@@ -103,6 +103,8 @@ def _session(settings: Settings, name: str, *, read_only: bool) -> dict[str, str
         # Rather an error than a parent row that we are not allowed to see and therefore think gone.
         "row_security": "off",
         "client_min_messages": "warning",
+        # On a server of one or two cores, parallel workers would take them from the application.
+        "max_parallel_workers_per_gather": "0",
         # Storage in the cloud seeks as fast as it reads; the default of 4 is a disk's, and makes a small batch read a
         # whole parent table rather than its index.
         "random_page_cost": "1.1",
@@ -146,9 +148,9 @@ async def limit_statements(connection: Connection, seconds: float, *, local: boo
     await connection.execute(statement("database", "limit_statements"), milliseconds(seconds), local)
 
 
-async def name_session(connection: Connection, name: str) -> None:
-    """Show the server's operators what this session is at, in pg_stat_activity."""
-    await connection.execute(statement("database", "name_session"), name[:63])
+async def name_session(connection: Connection, name: str, seconds: float) -> None:
+    """Show the server's operators what this session is at, in pg_stat_activity; `seconds` limit its statements."""
+    await connection.execute(statement("database", "name_session"), name[:63], milliseconds(seconds))
 
 
 async def fetch_one(connection: Connection, sql: str, *values: object) -> Record:

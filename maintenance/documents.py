@@ -34,11 +34,12 @@ def history_document(runs: list[Run]) -> Document:
 
 
 def grants_document(grants: Grants) -> Document:
-    """`{role, grants, memberships, remarks}`: the first two are lists of `{sql, why}`, in running order."""
+    """`{role, grants, memberships, monitoring, remarks}`; grants are `{sql, why}`, in running order."""
     return {
         "role": grants.role,
         "grants": [{"sql": str(grant), "why": grant.why} for grant in grants.grants],
         "memberships": [{"sql": str(grant), "why": grant.why} for grant in grants.memberships],
+        "monitoring": [{"sql": str(grant), "why": grant.why} for grant in grants.monitoring],
         "remarks": list(grants.remarks),
     }
 
@@ -57,6 +58,7 @@ def _planned(step: Step) -> Document:
         "rows": step.rows,
         "updated": step.updated,
         "exact": step.exact,
+        "expected": None if step.expected is None else round(step.expected, 3),
         "summary": step.summary,
         "status": verdict.status if verdict else "pending",
         "stop_reason": verdict.stop_reason if verdict else None,
@@ -66,7 +68,7 @@ def _planned(step: Step) -> Document:
 
 
 def _done(step: StepResult) -> Document:
-    document = {**asdict(step), "seconds": round(step.seconds, 3)}
+    document = {**asdict(step), "seconds": round(step.seconds, 3), "paused": round(step.paused, 3)}
     del document["id"], document["rule"], document["cursor"]
     return document
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import asyncpg
 from asyncpg import Connection
 
-from maintenance import policy_file, switch
+from maintenance import lag, policy_file, switch
 from maintenance.budget import Budget
 from maintenance.conduct import Conduct
 from maintenance.database import clock, connected
@@ -18,11 +18,12 @@ from maintenance.lease import lease
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, Settled, Step
 from maintenance.names import Table
-from maintenance.planner import failure, guarded, plan, scope
+from maintenance.planner import check, plan, scope
 from maintenance.runs import Plan, Request, Run
 from maintenance.settings import Settings
 from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey
+from maintenance.verdicts import failure, guarded
 from maintenance.witness import Witness, Witnesses
 
 _DYING = 6.0
@@ -42,15 +43,19 @@ async def planned(request: Request, settings: Settings, *, budget: Budget | None
     policy = policy_file.load(settings.policy)
     async with connected(settings, name="maintenance plan", read_only=True) as connection:
         ledger = Ledger(connection)
+        await lag.judged(connection, policy.lag)
         within = await scope(connection, policy, request.tables, tasks)
+        known = await ledger.installed(writable=False)
         survey = Survey(
             connection=connection,
             policy=policy,
             as_of=await clock(connection),
             counting=settings.count_timeout,
-            changed_at=await ledger.changed_at() if await ledger.installed(writable=False) else {},
+            changed_at=await ledger.changed_at() if known else {},
+            took=await ledger.took([task.name for task in tasks if task.late]) if known else {},
             only_changed=only_changed(request.names),
         )
+        await check(tasks, survey)
         steps = await plan([task for task in tasks if not task.late], survey, within, budget)
         steps = _unsure([await _asked(step, connection) for step in steps])
         would_change = {str(step.table): survey.as_of for step in steps if step.rows}

@@ -12,15 +12,16 @@ from asyncpg import Connection
 from asyncpg import exceptions as pg
 
 from maintenance.budget import Budget
-from maintenance.catalog import is_there, total_bytes
+from maintenance.catalog import total_bytes
 from maintenance.database import BOOKKEEPING, GLANCE, limit_statements, name_session
 from maintenance.errors import Blocked
+from maintenance.lag import Brake
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.pace import Pace
-from maintenance.planner import ALMOST_OVER, OUT_OF_BUDGET, failure
 from maintenance.refusals import first_line
 from maintenance.settings import Settings
+from maintenance.verdicts import ALMOST_OVER, GONE, OUT_OF_BUDGET, PAUSED, failure, held, put_off
 from maintenance.witness import Outcome, Witness
 
 _YIELDS = (
@@ -36,17 +37,6 @@ _PAUSE = 0.2
 _SHORTEST_TURN = 0.05
 _SHARE = 0.4
 """Of the budget that is left, what a batch may take that could have been smaller."""
-_GONE = Verdict(
-    status=StepStatus.ABSENT,
-    stop_reason=StopReason.DONE,
-    message="the table was dropped, renamed or replaced after it was planned",
-)
-
-_PAUSED = Verdict(
-    status=StepStatus.INTERRUPTED,
-    stop_reason=StopReason.PAUSED,
-    message="all runs of this database were paused; `python -m maintenance resume` lets the next run go on from here",
-)
 
 
 @dataclass(slots=True)
@@ -55,6 +45,9 @@ class _Tally:
     updated: int = 0
     batches: int = 0
     before: int = 0
+    paused: float = 0.0
+    unwritten: int = 0
+    """Batches that the ledger has yet to hear of."""
     size: int | None = None
     note: str | None = None
 
@@ -67,8 +60,11 @@ class Execution:
     ledger: Ledger
     settings: Settings
     budget: Budget
+    brake: Brake
     witness: Witness
     run_id: int
+    whole: float
+    """Seconds of the budget when the first step had its turn: no later run has more for one, unless it is raised."""
 
     async def step(
         self, step: Step, step_id: int, cursor: Cursor | None, *, halt: Verdict | None, batches: int
@@ -89,15 +85,21 @@ class Execution:
             verdict = halt
         elif self.budget.left <= 0:
             verdict = OUT_OF_BUDGET
+        elif step.expected is not None and step.expected > self.budget.left:
+            verdict = put_off(step, self.budget.left, self.whole)
         else:
             self.witness.began(step)
             verdict = await self._judged(step, step_id, cursor, tally)
             await limit_statements(self.connection, GLANCE, local=False)
-            size = await self._size(step) if tally.batches else None
             lag = await self._lag(step, verdict)
-            await limit_statements(self.connection, BOOKKEEPING, local=False)
+            if tally.batches:
+                size = await self._size(step)
+            else:
+                await limit_statements(self.connection, BOOKKEEPING, local=False)
         seconds = time.monotonic() - began
-        await self.ledger.end_step(step_id, verdict, note=tally.note, size=size, seconds=seconds)
+        await self.ledger.end_step(
+            step_id, verdict, note=tally.note, size=size, seconds=seconds, paused=tally.paused, batches=tally.unwritten
+        )
         self.witness.ended(step, verdict, _outcome(tally, seconds, size, lag))
         return verdict
 
@@ -122,27 +124,41 @@ class Execution:
             return failure(self.connection, error)
 
     async def _begun(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
-        await limit_statements(self.connection, self.budget.left, local=False)
-        await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}")
-        size = tally.size = await self._size(step)
-        if not await is_there(self.connection, step.oid, step.table):
-            return _GONE
         if self.budget.left < _SHORTEST_TURN:
             return OUT_OF_BUDGET
-        await self.ledger.begin_step(step_id, size)
-        await limit_statements(self.connection, self.budget.left, local=False)
+        await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}", self.budget.left)
+        hold = await self.brake.before_step(lambda why: self.witness.held(step, why))
+        tally.paused += hold.seconds
+        if hold.verdict is not None:
+            return hold.verdict
+        try:
+            now = await self.ledger.begin_step(step_id, step)
+        except asyncpg.PostgresError:
+            # The application's lock keeps even the size from us.
+            if self.connection.is_closed():
+                raise
+            if self.budget.left < _SHORTEST_TURN:
+                return OUT_OF_BUDGET
+            now = await self.ledger.begin_step(step_id, step, sized=False)
+            await limit_statements(self.connection, self.budget.left, local=False)
+        if not now["there"]:
+            return GONE
+        if now["paused"]:
+            return PAUSED
+        tally.size = now["bytes"]
         stopped = await step.guard(self.connection)
         if stopped is not None:
             return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=stopped)
         return await self._batches(step, step_id, cursor, tally)
 
     async def _size(self, step: Step) -> int | None:
-        """Bytes of the table, or None where the application's lock keeps even that from us."""
+        """Bytes of the table, or None where they cannot be told at a glance; then there is time for the ledger."""
         try:
-            return await total_bytes(self.connection, step.oid)
+            return await total_bytes(self.connection, step.oid, BOOKKEEPING)
         except asyncpg.PostgresError:
             if self.connection.is_closed():
                 raise
+            await limit_statements(self.connection, BOOKKEEPING, local=False)
             return None
 
     async def _lag(self, step: Step, verdict: Verdict) -> float | None:
@@ -165,7 +181,7 @@ class Execution:
             began = time.monotonic()
             share = self.budget.left * (_SHARE if step.divides(cursor) and size > step.limits[0] else 1.0)
             try:
-                batch, paused = await self._batch(step, step_id, cursor, size, share)
+                batch, paused = await self._batch(step, step_id, cursor, tally, size, share)
             except pg.QueryCanceledError:
                 # Cut off by its own share of the budget, not by an operator: a smaller one may fit.
                 cut_off = time.monotonic() - began > share * 0.9
@@ -182,25 +198,33 @@ class Execution:
             tally.note = batch.note or tally.note
             self.witness.advanced(step, batch, tally.rows, seconds)
             if batch.done:
-                return DONE
+                return held(batch.held) if batch.held else DONE
             if paused:
-                return _PAUSED
+                return PAUSED
+            hold = await self.brake.after_batch(seconds, lambda why: self.witness.held(step, why))
+            tally.paused += hold.seconds
+            if hold.verdict is not None:
+                return hold.verdict
+            if hold.smaller and batch.paced:
+                pace.halve(size)
 
     async def _batch(
-        self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float
+        self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float
     ) -> tuple[Batch, bool]:
         """One batch; when the application held what we wanted, we wait a little and try again as the one who yields."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._committed(step, step_id, cursor, size, share)
-            except _YIELDS:
+                return await self._committed(step, step_id, cursor, tally, size, share)
+            except _YIELDS as error:
                 if attempt == _ATTEMPTS or self.budget.left < _PAUSE * attempt:
                     raise
+                past = step.past_locks(cursor) if isinstance(error, pg.LockNotAvailableError) else None
+                cursor = past or cursor
                 await asyncio.sleep(_PAUSE * attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _committed(
-        self, step: Step, step_id: int, cursor: Cursor | None, size: int, share: float
+        self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float
     ) -> tuple[Batch, bool]:
         began = time.monotonic()
         async with AsyncExitStack() as stack:
@@ -208,12 +232,18 @@ class Execution:
                 await stack.enter_async_context(self.connection.transaction())
                 await limit_statements(self.connection, min(share, self.budget.left), local=True)
             batch = await step.batch(self.connection, cursor, size)
-            return batch, await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
+            if batch.done and not step.transactional:
+                tally.unwritten += 1
+                return batch, False
+            paused = await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
+            if not batch.done:
+                await self.brake.look(inside=True)
+            return batch, paused
         raise AssertionError("unreachable: the block returns or raises")
 
 
 def _outcome(tally: _Tally, seconds: float, size: int | None, lag: float | None) -> Outcome:
     return Outcome(
         rows=tally.rows, updated=tally.updated, batches=tally.batches, seconds=seconds,
-        table_bytes=tally.size if size is None else size, lag=lag,
+        table_bytes=tally.size if size is None else size, lag=lag, paused=tally.paused,
     )  # fmt: skip

@@ -37,6 +37,10 @@ _MEMBERSHIPS = """\
 Before PostgreSQL 17 only its owner may VACUUM and ANALYZE a table. Without that, vacuum and statistics are reported as
 blocked, and `python -m maintenance run retention duplicates orphans unreferenced` runs without them. The lines below
 give the role ALL that the owner may do, DROP included; take away the dashes in front if you want that."""
+_MONITORING = """\
+For [lag] replay, and to be run by an administrator: the server tells only a reader of all its statistics how far its
+replicas are behind. This gives the role no table's rows, but the statements of all sessions to read. Without it that
+limit is off, and each run says so."""
 _MIGHTY = """\
 {owner} owns tables that are to be vacuumed, and may do far more than that (a superuser, an administrator, or one that \
 may make roles), so no membership in it is proposed: give the tables to another owner, or leave VACUUM to autovacuum"""
@@ -66,6 +70,8 @@ class Grants:
     grants: tuple[Grant, ...]
     memberships: tuple[Grant, ...]
     """In the tables' owners, which stand for MAINTAIN where the server does not have it."""
+    monitoring: tuple[Grant, ...]
+    """What only an administrator can give, and a run can do without."""
     remarks: tuple[str, ...]
 
 
@@ -115,8 +121,15 @@ async def grants(role: str, connection: Connection, policy: Policy) -> Grants:
             *_on_tables(role, wanted),
         ),
         memberships=memberships,
+        monitoring=tuple(_monitoring(role, policy)),
         remarks=tuple(dict.fromkeys(finding.text for finding in found if isinstance(finding, Remark))),
     )
+
+
+def _monitoring(role: str, policy: Policy) -> Iterator[Grant]:
+    if policy.lag.replay is not None:
+        why = "how far replicas are behind, for [lag] replay"
+        yield Grant(what=Fragment("pg_read_all_stats"), role=role, about="replicas", why=why)
 
 
 def _on_schemas(role: str, found: Iterable[Finding]) -> Iterator[Grant]:
@@ -163,6 +176,8 @@ def rendered(grants: Grants) -> str:
     for about, group in groupby(others, key=lambda grant: grant.about):
         parts += [f"\n-- {_line(about)}", *(_line_of(grant) for grant in group)]
     parts.append("\ncommit;")
+    if grants.monitoring:
+        parts += [f"\n{_comment(_MONITORING)}", *(_line_of(grant) for grant in grants.monitoring)]
     if grants.memberships:
         parts += [f"\n{_comment(_MEMBERSHIPS)}", *(f"-- {_line_of(grant)}" for grant in grants.memberships)]
     if grants.remarks:

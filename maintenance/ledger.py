@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from asyncpg import Connection, Record
 from asyncpg import exceptions as pg
 
+from maintenance.catalog import bytes_of
 from maintenance.database import fetch_one
 from maintenance.errors import LedgerError
-from maintenance.models import Batch, Cursor, RunStatus, Step, StepStatus, StopReason, Verdict
+from maintenance.models import Batch, Carried, Cursor, RunStatus, Step, StepStatus, StopReason, Took, Verdict
+from maintenance.names import Fragment
 from maintenance.runs import Request, Run, StepResult
 from maintenance.sql import script, statement
 
 TABLES = ("run", "step", "pause")
 """The tables of the ledger, in schema `maintenance`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
-    """How the last attempt at a step ended, as far as the next one needs to know."""
-
-    strategy: str
-    cursor: Cursor | None
-    starved: bool
-    """Its run ended before it got its turn."""
-    last_turn: int
-    """Grows with the time of the last turn that it had; 0 where it never had one."""
+_STARVED = (StopReason.BUDGET, StopReason.LAG, StopReason.ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +131,14 @@ class Ledger:
         values = (step.strategy, step.summary, _json(cursor))
         await self.connection.execute(statement("ledger", "add_again"), step_id, *values)
 
-    async def begin_step(self, step_id: int, size: int | None) -> None:
-        """Write down that a step has its turn, and how many bytes its table has."""
-        await self.connection.execute(statement("ledger", "begin_step"), step_id, size)
+    async def begin_step(self, step_id: int, step: Step, *, sized: bool = True) -> Record:
+        """Write down that a step has its turn, and how many `bytes` its table has if they can be told.
+
+        Not where the table is not `there` any more by the name that it was planned by, or all runs are `paused`.
+        """
+        size = bytes_of(Fragment("$2::oid")) if sized else Fragment("null::bigint")
+        values = (step_id, step.oid, step.table.schema, step.table.name)
+        return await fetch_one(self.connection, statement("ledger", "begin_step", bytes=size), *values)
 
     async def checkpoint(self, step_id: int, batch: Batch, seconds: float) -> bool:
         """Write down a batch, in its own transaction where it has one; returns whether somebody paused all runs."""
@@ -149,12 +146,31 @@ class Ledger:
         return bool(await self.connection.fetchval(statement("ledger", "checkpoint"), step_id, *values))
 
     async def end_step(
-        self, step_id: int, verdict: Verdict, *, note: str | None, size: int | None, seconds: float
+        self,
+        step_id: int,
+        verdict: Verdict,
+        *,
+        note: str | None,
+        size: int | None,
+        seconds: float,
+        paused: float = 0.0,
+        batches: int = 0,
     ) -> None:
-        """Write down how a step ended."""
+        """Write down how a step ended that took `seconds` in this slice, `paused` of them holding back.
+
+        `batches` of it were not written down yet.
+        """
         error = None if verdict.stop_reason is StopReason.DONE else verdict.message
-        values = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate, size, seconds)
+        values = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate, size, seconds, paused, batches)
         await self.connection.execute(statement("ledger", "end_step"), step_id, *values)
+
+    async def remark(self, run_id: int, note: str) -> None:
+        """Write down what a person should know of a run."""
+        await self.connection.execute(statement("ledger", "remark"), run_id, note)
+
+    async def remark_step(self, step_id: int, note: str) -> None:
+        """Add to the note of a step that has ended."""
+        await self.connection.execute(statement("ledger", "remark_step"), step_id, note)
 
     async def end(
         self, run_id: int, status: RunStatus, stop_reason: StopReason, error: str | None, *, seconds: float
@@ -170,7 +186,7 @@ class Ledger:
             (row["task"], row["table_name"], row["rule"]): Carried(
                 strategy=row["strategy"],
                 cursor=json.loads(row["cursor"]) if row["cursor"] else None,
-                starved=row["began_at"] is None and row["stop_reason"] in (StopReason.BUDGET, StopReason.ERROR),
+                starved=row["began_at"] is None and row["stop_reason"] in _STARVED,
                 last_turn=row["last_turn"] or 0,
             )
             for row in await self.connection.fetch(statement("ledger", "carried"))
@@ -181,6 +197,13 @@ class Ledger:
         """When a run last deleted or rewrote rows of each table."""
         rows = await self.connection.fetch(statement("ledger", "changed_at"))
         return {row["table_name"]: row["changed_at"] for row in rows}
+
+    async def took(self, tasks: Iterable[str]) -> dict[tuple[str, str], Took]:
+        """How long the last turn of each step of these tasks took, by task and table."""
+        return {
+            (row["task"], row["table_name"]): Took(seconds=row["seconds"], size=row["bytes_before"], cut=row["cut"])
+            for row in await self.connection.fetch(statement("ledger", "took"), list(tasks))
+        }
 
     async def prune(self, keep: float) -> None:
         """Remove runs that ended more than `keep` seconds ago."""
@@ -225,7 +248,7 @@ def _run(row: Record, steps: tuple[StepResult, ...]) -> Run:
         id=row["id"], name=row["name"], status=RunStatus(row["status"]), stop_reason=_reason(row),
         scheduler=row["scheduler"], as_of=row["as_of"], started_at=row["started_at"], ended_at=row["ended_at"],
         rows=row["rows"], error=row["error"], tables=tuple(row["tables"]), requested_by=row["requested_by"],
-        slices=row["slices"], budget=row["budget"], spent=row["spent"], steps=steps,
+        slices=row["slices"], budget=row["budget"], spent=row["spent"], note=row["note"], steps=steps,
     )  # fmt: skip
 
 
@@ -233,7 +256,7 @@ def _result(row: Record) -> StepResult:
     return StepResult(
         id=row["id"], task=row["task"], table=row["table_name"], strategy=row["strategy"],
         status=StepStatus(row["status"]), stop_reason=_reason(row), rows=row["rows"], updated=row["updated"],
-        batches=row["batches"], seconds=row["seconds"], bytes_before=row["bytes_before"],
+        batches=row["batches"], seconds=row["seconds"], paused=row["paused"], bytes_before=row["bytes_before"],
         bytes_after=row["bytes_after"], summary=row["summary"], note=row["note"], error=row["error"],
         sqlstate=row["sqlstate"], rule=row["rule"],
         cursor=row["cursor"],

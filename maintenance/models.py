@@ -74,6 +74,8 @@ class Batch:
     """Rows deleted."""
     updated: int = 0
     """Rows rewritten."""
+    held: int = 0
+    """Rows that the step has passed over up to here, since others hold them."""
     cursor: Cursor | None = None
     done: bool
     progress: float | None = None
@@ -82,6 +84,29 @@ class Batch:
     """What a person should know of it, when rows do not tell."""
     paced: bool = True
     """False where its time says nothing of the next batch's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """How the last attempt at a step ended, as far as the next one needs to know."""
+
+    strategy: str
+    cursor: Cursor | None
+    starved: bool
+    """Its run ended before it got its turn."""
+    last_turn: int
+    """Grows with the time of the last turn that it had; 0 where it never had one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Took:
+    """How long a step took the last time that it had its turn."""
+
+    seconds: float
+    size: int
+    """Bytes of its table, with indexes and TOAST, when it began."""
+    cut: bool = False
+    """It was not over by then: the budget was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +138,12 @@ class Step(ABC):
     summary: str
     need: float = 0.0
     """The larger, the earlier within its task."""
+    expected: float | None = None
+    """Seconds that it will probably take, as it is one piece; None where nobody can tell, or it goes in batches."""
+    jobs: int = 1
+    """How many such steps may be done side by side, each on a connection of its own."""
+    closing: str | None = None
+    """A statement that is made once after all steps of the task, if one of them was done; none may be in need of it."""
 
     def __str__(self) -> str:
         return f"{self.task} {self.table} by {self.strategy}: {self.summary}"
@@ -137,6 +168,10 @@ class Step(ABC):
     def divides(self, cursor: Cursor | None) -> bool:
         """Whether a smaller limit would make the next batch shorter."""
         return self.transactional
+
+    def past_locks(self, cursor: Cursor | None) -> Cursor | None:
+        """The cursor by which the next batch passes over rows that others hold; None where it cannot."""
+        return None
 
     def go_on(self, cursor: Cursor) -> Cursor | None:
         """Where to go on with the cursor of an earlier slice, whose instant was ours; None starts anew."""

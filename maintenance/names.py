@@ -22,6 +22,11 @@ def quoted(name: str) -> Fragment:
     return Fragment('"' + name.replace('"', '""') + '"')
 
 
+def literal(text: str) -> Fragment:
+    """The text in single quotes, for a place that takes no $n; only what the server has checked, such as a size."""
+    return Fragment("'" + text.replace("'", "''") + "'")
+
+
 def listed(fragments: list[Fragment], separator: str = ", ") -> Fragment:
     """Fragments joined by a separator."""
     return Fragment(separator.join(fragments))

@@ -145,11 +145,12 @@ async def _duplicates(rule: Duplicates, name: TableName, survey: Survey) -> list
         return [relation]
     columns = (*rule.key, *rule.newest, *_HOME)
     found: list[Finding] = []
+    across = relation.partitioned and not within_leaf(rule, relation)
     for leaf in relation.leaves:
-        found += _deleted(leaf.table, columns, rule.key[0], why)
-    if relation.partitioned and not within_leaf(rule, relation):
-        across = f"{why}: the row that stays may lie in another partition"
-        found += [_read(relation.table, columns, across), _update(relation.table, rule.key[0], across, lock=True)]
+        found += _deleted(leaf.table, columns, None if across else rule.key[0], why)
+    if across:
+        elsewhere = f"{why}: the row that stays may lie in another partition"
+        found += [_read(relation.table, columns, elsewhere), _update(relation.table, rule.key[0], elsewhere, lock=True)]
     return found
 
 

@@ -35,6 +35,10 @@ class Pace:
         self._size = max(self._smallest, size // _CUT)
         return size > self._smallest
 
+    def halve(self, size: int) -> None:
+        """Let the next batch be half as large as the last, or smaller: it was in somebody's way."""
+        self._size = max(self._smallest, min(self._size, size // 2))
+
     def size_within(self, left: float) -> int | None:
         """Size of a batch that should end within `left` seconds, or None where none would."""
         if left <= _SHORTEST:

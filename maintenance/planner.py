@@ -14,29 +14,14 @@ from maintenance.budget import Budget
 from maintenance.catalog import ancestors, find
 from maintenance.database import limit_statements
 from maintenance.errors import PolicyError, UsageError
-from maintenance.models import Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.models import Settled, Step
 from maintenance.names import Table, TableName
 from maintenance.policy import Policy
-from maintenance.refusals import first_line
 from maintenance.tasks.survey import Draft, Survey, Task
+from maintenance.verdicts import ALMOST_OVER, OUT_OF_BUDGET, failure
 
-ALMOST_OVER = 0.2
-"""Seconds of budget below which a statement that was cut off was cut off by the budget."""
-_REMEDIES: dict[type[asyncpg.PostgresError], str] = {
-    pg.LockNotAvailableError: "; the application held what we wanted, three times: run again when it is quieter, "
-    "or raise MAINTENANCE_LOCK_TIMEOUT",
-    pg.InsufficientPrivilegeError: "; grant the role what `python -m maintenance sql grants --role NAME` prints",
-    pg.ForeignKeyViolationError: "; rows of another table refer to what the rule would delete: give that table a rule, "
-    "its foreign key ON DELETE CASCADE, or this rule a `where`",
-    pg.RestrictViolationError: "; rows of another table refer to what the rule would delete: give this rule a `where`",
-}
 UNPLANNED = "*"
 """The table of a draft that is about many, where it could not be planned."""
-OUT_OF_BUDGET = Verdict(
-    status=StepStatus.INTERRUPTED,
-    stop_reason=StopReason.BUDGET,
-    message="the budget is used up, or a signal ended the run; the next run goes on from here",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +71,17 @@ async def scope(connection: Connection, policy: Policy, names: Sequence[str], ta
     return Scope(names=frozenset(name.name for name in parsed) | parents, tables=frozenset(tables))
 
 
+async def check(tasks: Iterable[Task], survey: Survey) -> None:
+    """Let the server judge what only it can judge of the policy, before anything is written.
+
+    Raises:
+        PolicyError: it refuses a value.
+    """
+    for task in tasks:
+        if task.check is not None:
+            await task.check(survey)
+
+
 async def plan(tasks: Iterable[Task], survey: Survey, within: Scope | None, budget: Budget) -> list[Step]:
     """All steps of these tasks, each task's neediest first. What the budget does not reach is a step that says so.
 
@@ -121,35 +117,11 @@ async def _drafted(draft: Draft, survey: Survey, budget: Budget) -> list[Step]:
     return [Settled(task=draft.task, table=table, summary=f"could not be planned: {verdict.message}", verdict=verdict)]
 
 
-def failure(connection: Connection, error: asyncpg.PostgresError) -> Verdict:
-    """The verdict on a step that the server refused.
-
-    Raises:
-        PostgresError: there is no connection any more, so nothing else can be done either.
-    """
-    if connection.is_closed():
-        raise error
-    reason = StopReason.LOCK if isinstance(error, pg.LockNotAvailableError) else StopReason.ERROR
-    remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "")
-    # Not the details: they quote the row.
-    message = " ".join(f"{first_line(error)}{remedy}".split())
-    return Verdict(status=StepStatus.FAILED, stop_reason=reason, message=message, sqlstate=error.sqlstate)
-
-
 def _parsed(name: str) -> TableName:
     try:
         return TableName.parse(name)
     except PolicyError as error:
         raise UsageError(f"--tables: {error}") from error
-
-
-def guarded(step: Step, message: str) -> Settled:
-    """The step, stopped by a guard before it began."""
-    verdict = Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=message)
-    return Settled(
-        task=step.task, strategy=step.strategy, table=step.table, oid=step.oid, subject=step.subject, rule=step.rule,
-        rows=step.rows, exact=step.exact, summary=f"guard: {message}", verdict=verdict,
-    )  # fmt: skip
 
 
 def _refuse_twins(steps: Iterable[Step]) -> None:

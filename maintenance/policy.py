@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -44,6 +44,7 @@ PolicyTable = Annotated[TableName, BeforeValidator(_table)]
 Column = Annotated[str, BeforeValidator(_name)]
 Interval = Annotated[str, BeforeValidator(_text)]
 Condition = Annotated[str, BeforeValidator(_text)]
+Size = Annotated[str, BeforeValidator(_text)]
 Tables = Annotated[tuple[PolicyTable, ...], Field(min_length=1, strict=False)]
 Columns = Annotated[tuple[Column, ...], Field(min_length=1, strict=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -63,6 +64,8 @@ class Retention(Section):
     column: Column
     keep: Interval
     where: Condition | None = None
+    partitions: Literal["drop", "rows"] = "drop"
+    boundary: Literal["rows", "leave"] = "rows"
     allow_empty: bool = False
 
     def identities(self) -> Iterator[Hashable]:
@@ -162,6 +165,17 @@ class Vacuum(Section):
     analyze_rows: Count = 500
     analyze_fraction: Fraction = 0.05
     truncate: bool = True
+    jobs: Annotated[int, Field(ge=1)] = 1
+    parallel: Annotated[int, Field(ge=0, le=1024)] | None = None
+    buffer_usage_limit: Annotated[str, BeforeValidator(_text)] | None = None
+
+
+class Lag(Section):
+    """When a run holds back: a replica is behind, too much WAL is written, or sessions wait for it."""
+
+    replay: Interval | None = None
+    wal: Size | None = None
+    waiting: Count = 1
 
 
 class Policy(Section):
@@ -172,6 +186,7 @@ class Policy(Section):
     orphans: Annotated[tuple[Orphans, ...], Field(strict=False)] = ()
     unreferenced: Annotated[tuple[Unreferenced, ...], Field(strict=False)] = ()
     vacuum: Vacuum = Vacuum()
+    lag: Lag = Lag()
 
     def tables(self) -> Iterator[TableName]:
         """Every table that a rule may delete from."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from maintenance.errors import PolicyError
-from maintenance.policy import Duplicates, Orphans, Policy, Reference, Retention, Section, Unreferenced, Vacuum
+from maintenance.policy import Duplicates, Lag, Orphans, Policy, Reference, Retention, Section, Unreferenced, Vacuum
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -90,9 +90,10 @@ _WORDS = {
 
 def _refuse_wrong_brackets(document: dict[str, object], file: str) -> None:
     for name, field in Policy.model_fields.items():
-        if field.annotation is Vacuum and isinstance(document.get(name), list):
+        single = field.annotation in (Vacuum, Lag)
+        if single and isinstance(document.get(name), list):
             raise PolicyError(f"{file}: [[{name}]] must be written [{name}]; there is one for the whole database.")
-        if field.annotation is not Vacuum and isinstance(document.get(name), dict):
+        if not single and isinstance(document.get(name), dict):
             raise PolicyError(f"{file}: [{name}] must be written [[{name}]]; there may be several such rules.")
 
 
@@ -126,7 +127,7 @@ def _nearest(location: tuple[int | str, ...]) -> str:
     section: type[Section] = Policy
     sections: dict[str, type[Section]] = {
         "retention": Retention, "duplicates": Duplicates, "orphans": Orphans, "unreferenced": Unreferenced,
-        "vacuum": Vacuum, "references": Reference,
+        "vacuum": Vacuum, "lag": Lag, "references": Reference,
     }  # fmt: skip
     for part in location[:-1]:
         section = sections.get(str(part), section)

@@ -1,4 +1,4 @@
-"""Progress of a run for a person: two bars on a terminal, a line a step anywhere else."""
+"""Progress of a run for a person: a bar for it and each step at hand on a terminal, a line a step anywhere else."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from maintenance.budget import roughly
 from maintenance.console import coloured, short
 from maintenance.models import Batch, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.witness import Outcome, Witness
@@ -34,6 +35,9 @@ class _Lines(Witness):
     def __init__(self, console: Console) -> None:
         self._console = console
 
+    def unseen(self, what: str) -> None:
+        self._console.print(escape(f"  {what}"), style="yellow")
+
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         rows = outcome.rows
         if verdict.status is StepStatus.ABSENT or (
@@ -47,13 +51,13 @@ class _Lines(Witness):
 
 
 class _Bars(_Lines):
-    """The lines, and below them how far the step and the run are."""
+    """The lines, and below them how far the run is, and each step that is going on."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         super().__init__(console)
         self._progress = progress
         self._run = progress.add_task("all steps", total=0, detail="")
-        self._step = progress.add_task("", total=None, visible=False, detail="")
+        self._steps: dict[tuple[str, str, str], TaskID] = {}
 
     def planned(self, steps: Sequence[Step]) -> None:
         total = (self._progress.tasks[self._run].total or 0) + len(steps)
@@ -61,22 +65,32 @@ class _Bars(_Lines):
 
     def began(self, step: Step) -> None:
         name = escape(f"{step.task} {short(str(step.table))}")
-        self._progress.reset(self._step, total=None, description=name, visible=True, detail="")
+        self._steps[step.place] = self._progress.add_task(name, total=None, detail=_expected(step))
 
     def advanced(self, step: Step, batch: Batch, rows: int, seconds: float) -> None:
         share = batch.progress
         if share is None and step.rows:
             share = min(rows / step.rows, 0.99)
         detail = f"{rows:,} rows" if step.transactional else ""
+        bar = self._steps[step.place]
         if share is None:
-            self._progress.update(self._step, detail=detail)
+            self._progress.update(bar, detail=detail)
         else:
-            self._progress.update(self._step, total=1.0, completed=share, detail=detail)
+            self._progress.update(bar, total=1.0, completed=share, detail=detail)
+
+    def held(self, step: Step, why: str) -> None:
+        if step.place in self._steps:
+            self._progress.update(self._steps[step.place], detail="held back by lag")
 
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         super().ended(step, verdict, outcome)
-        self._progress.update(self._step, visible=False)
+        if step.place in self._steps:
+            self._progress.remove_task(self._steps.pop(step.place))
         done = self._progress.tasks[self._run].completed + 1
         self._progress.update(
             self._run, completed=done, detail=f"{done:.0f} of {self._progress.tasks[self._run].total:.0f}"
         )
+
+
+def _expected(step: Step) -> str:
+    return f"of {roughly(step.expected)}" if step.expected is not None and step.expected >= 1 else ""

@@ -46,6 +46,8 @@ class StepResult:
     updated: int
     batches: int
     seconds: float
+    paused: float
+    """Of `seconds` those in which the run held back by the policy's [lag]."""
     bytes_before: int | None
     bytes_after: int | None
     summary: str
@@ -82,6 +84,8 @@ class Run:
     budget: float | None = None
     spent: float = 0.0
     """Seconds of its slices that have ended."""
+    note: str | None = None
+    """What a person should know of it that is no error."""
     steps: tuple[StepResult, ...] = ()
 
     @property
@@ -104,10 +108,9 @@ class Run:
 
     @property
     def left_over(self) -> bool:
-        """Whether a step waits only for more time."""
-        return any(
-            step.status is StepStatus.INTERRUPTED and step.stop_reason is StopReason.BUDGET for step in self.steps
-        )
+        """Whether a step waits only for more time, or for a replica to catch up."""
+        waits = (StopReason.BUDGET, StopReason.LAG)
+        return any(step.status is StepStatus.INTERRUPTED and step.stop_reason in waits for step in self.steps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from datetime import datetime
 from asyncpg import Connection, Record
 
 from maintenance.database import fetch_one
+from maintenance.models import StepStatus, StopReason, Verdict
 from maintenance.sql import statement
 
 
@@ -42,6 +43,14 @@ async def found(connection: Connection) -> Pause | None:
     """The pause, or None where runs may begin."""
     row = await connection.fetchrow(statement("ledger", "paused"))
     return None if row is None else _pause(row)
+
+
+async def halt(connection: Connection) -> Verdict | None:
+    """What becomes of the steps that are left, where somebody has paused all runs."""
+    pause = await found(connection)
+    if pause is None:
+        return None
+    return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.PAUSED, message=str(pause))
 
 
 def _pause(row: Record) -> Pause:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from maintenance import switch
+from maintenance.crew import Crew, Turn
 from maintenance.execution import Execution
-from maintenance.ledger import Carried
-from maintenance.models import Cursor, Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.models import Carried, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.runs import StepResult
 
 _AGAIN = (StopReason.BUDGET, StopReason.LOCK, StopReason.LAG, StopReason.PAUSED, StopReason.ERROR)
@@ -32,22 +33,15 @@ class Turns:
         # What an earlier run never came to goes first, or a large table could starve all those after it for ever.
         ordered = sorted(filter(self._has_a_turn, steps), key=lambda step: _turn(self.carried.get(step.place)))
         self.execution.witness.planned(ordered)
-        cursors = [self._resumed(step) for step in ordered]
-        ids = [await self._written(*pair) for pair in zip(ordered, cursors, strict=True)]
-        halt = None
-        for step, step_id, cursor in zip(ordered, ids, cursors, strict=True):
-            # A step of one batch, as a VACUUM is, would not hear of it in between.
-            halt = halt or await self.paused()
-            before = self.earlier.get(step.place)
-            await self.execution.step(step, step_id, cursor, halt=halt, batches=before.batches if before else 0)
-        return halt or await self.paused()
-
-    async def paused(self) -> Verdict | None:
-        """What becomes of the steps that are left, where somebody has paused all runs."""
-        found = await switch.found(self.execution.connection)
-        if found is None:
-            return None
-        return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.PAUSED, message=str(found))
+        async with self.execution.connection.transaction():
+            turns = [await self._written(step) for step in ordered]
+        crew = Crew(self.execution)
+        for jobs, together in groupby(turns, key=lambda turn: turn.step.jobs):
+            await crew.work(together, jobs)
+        halt = crew.halt or await switch.halt(self.execution.connection)
+        if halt is None:
+            await crew.close()
+        return halt
 
     async def settle_vanished(self) -> None:
         """Close the steps of earlier slices that need no more work, as planning them again has shown."""
@@ -72,12 +66,15 @@ class Turns:
         before = self.earlier.get(step.place)
         return before is None or _unfinished(before)
 
-    async def _written(self, step: Step, cursor: Cursor | None) -> int:
+    async def _written(self, step: Step) -> Turn:
+        """The step's turn, once it is in the ledger."""
         before = self.earlier.get(step.place)
+        cursor = self._resumed(step)
         if before is None:
-            return await self.execution.ledger.add(self.execution.run_id, step, cursor)
+            id_ = await self.execution.ledger.add(self.execution.run_id, step, cursor)
+            return Turn(step=step, id=id_, cursor=cursor, batches=0)
         await self.execution.ledger.add_again(before.id, step, cursor)
-        return before.id
+        return Turn(step=step, id=before.id, cursor=cursor, batches=before.batches)
 
 
 def _unfinished(step: StepResult) -> bool:

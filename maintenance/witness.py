@@ -18,6 +18,8 @@ class Event(StrEnum):
 
     TRIGGER_LATE = "trigger_late"
     RUN_BEGAN = "run_began"
+    LIMIT_UNSEEN = "limit_unseen"
+    HELD_BACK = "held_back"
     STEP_ENDED = "step_ended"
     RUN_ENDED = "run_ended"
     RUN_FAILED = "run_failed"
@@ -29,6 +31,7 @@ class Event(StrEnum):
     MESSAGE_UNKNOWN = "message_unknown"
     HTTP_REFUSED = "http_refused"
     HTTP_FAILED = "http_failed"
+    CONNECTION_MISSED = "connection_missed"
     WITNESS_FAILED = "witness_failed"
     TELEMETRY_FAILED = "telemetry_failed"
 
@@ -47,6 +50,8 @@ class Outcome:
     """Size of the table with its indexes, after the step; None where nobody could look."""
     lag: float | None = None
     """Seconds for which the oldest row that should be gone has been due; None where that is not known."""
+    paused: float = 0.0
+    """Of `seconds` those in which the run held back, for replicas, the WAL or sessions that wait."""
 
 
 class Witness:
@@ -54,6 +59,9 @@ class Witness:
 
     def run_began(self, run_id: int, name: str, scheduler: str) -> None:
         """A run, or the next slice of one, is written down and about to do its steps."""
+
+    def unseen(self, what: str) -> None:
+        """A limit of the policy is off in this slice, since our role cannot see what it limits."""
 
     def planned(self, steps: Sequence[Step]) -> None:
         """Steps are about to be done, in this order."""
@@ -63,6 +71,9 @@ class Witness:
 
     def advanced(self, step: Step, batch: Batch, rows: int, seconds: float) -> None:
         """A batch is committed and took `seconds`; `rows` are those deleted by the step so far in this run."""
+
+    def held(self, step: Step, why: str) -> None:
+        """The run holds back, before a step or between two batches of it, since a limit of the policy is passed."""
 
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         """A step is over, also one that never began."""
@@ -82,6 +93,10 @@ class Witnesses(Witness):
         """To each."""
         self._tell(lambda witness: witness.run_began(run_id, name, scheduler))
 
+    def unseen(self, what: str) -> None:
+        """To each."""
+        self._tell(lambda witness: witness.unseen(what))
+
     def planned(self, steps: Sequence[Step]) -> None:
         """To each."""
         self._tell(lambda witness: witness.planned(steps))
@@ -93,6 +108,10 @@ class Witnesses(Witness):
     def advanced(self, step: Step, batch: Batch, rows: int, seconds: float) -> None:
         """To each."""
         self._tell(lambda witness: witness.advanced(step, batch, rows, seconds))
+
+    def held(self, step: Step, why: str) -> None:
+        """To each."""
+        self._tell(lambda witness: witness.held(step, why))
 
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         """To each."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -39,6 +40,17 @@ async def waiting(database: Database) -> int:
     return await _seen(database, "wait_event_type = 'Lock'")
 
 
+async def all_waiting(database: Database, number: int) -> list[str]:
+    """Wait until so many of our run's sessions wait for a lock; returns their names."""
+    seen = f"select application_name from pg_stat_activity where {_OURS} and wait_event_type = 'Lock' order by 1"
+    for _ in range(1000):
+        names = await database.values(seen)
+        if len(names) == number:
+            return [str(name) for name in names]
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"there were never {number} sessions of ours that waited within 10 s")
+
+
 async def sleeping(database: Database) -> int:
     """Wait until our run executes a trigger's pg_sleep; returns its process."""
     return await _seen(database, "wait_event = 'PgSleep'")
@@ -65,6 +77,19 @@ async def role(database: Database, *grants: str) -> AsyncIterator[Target]:
     finally:
         await database.execute(f"drop owned by {name} cascade")
         await database.execute(f"drop role {name}")
+
+
+@asynccontextmanager
+async def said(database: Database) -> AsyncIterator[list[str]]:
+    """The statements without values that new sessions in this database made during the block, once it is over."""
+    log = database.server.directory / "server.log"
+    await database.execute(f"alter database {database.name} set log_statement = 'all'")
+    begin = log.stat().st_size
+    statements: list[str] = []
+    yield statements
+    text = log.read_bytes()[begin:].decode(errors="replace")
+    found = re.findall(r"LOG:  statement: (.+(?:\n\t.+)*)", text)
+    statements += ["\n".join(line for line in one.split("\n\t") if not line.startswith("--")) for one in found]
 
 
 LEDGER_GRANTS = (

@@ -9,7 +9,7 @@ from benchmarks.row import Row
 from benchmarks.rows.states import scaled
 from benchmarks.state import State
 
-RULE = '[[retention]]\ntable = "events"\ncolumn = "created_at"\nkeep = "30 days"\n'
+RULE = '[[retention]]\ntable = "events"\ncolumn = "created_at"\nkeep = "30 days"\nboundary = "leave"\n'
 ROWS = 1_000_000
 
 
@@ -19,10 +19,12 @@ def rows(scale: float, *, full: bool) -> tuple[Row, ...]:
     work = ours(Policy(text=RULE), "retention")
     contenders: tuple[Contender, ...] = (
         Contender(name="ours", state=small, work=work),
+        Contender(name="DROP TABLE by hand", state=small, work=peer("drop_partitions")),
         Contender(name="one DELETE", state=small, work=peer("partitions")),
     )
     figures: tuple[Figure, ...] = (
         Amount(what="total", unit="s", most=0.1),
+        Ratio(what="total, against DROP TABLE by hand", peer="DROP TABLE by hand"),
         Ratio(what="total, against one DELETE", peer="one DELETE"),
     )
     if full:
@@ -31,7 +33,7 @@ def rows(scale: float, *, full: bool) -> tuple[Row, ...]:
     return (
         Row(
             slug="partitions",
-            title="partitioned events, three partitions of 1 M rows, two go",
+            title="partitioned events, three partitions of 1 M rows, two go, the third is left until all of it is due",
             contenders=contenders,
             figures=figures,
             rounds=3,

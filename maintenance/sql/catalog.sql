@@ -35,21 +35,25 @@ with recursive base as (
 select base.attname as name,
        pg_catalog.format_type(t.oid, null) as type,
        case when t.typcategory = 'A' then pg_catalog.format_type(t.typelem, null) end as element,
-       coalesce((
-           select n.nspname
-           from pg_catalog.pg_opclass c
-           join pg_catalog.pg_amop o on o.amopfamily = c.opcfamily and o.amopstrategy = 3
-                and o.amoplefttype = c.opcintype and o.amoprighttype = c.opcintype
-           join pg_catalog.pg_operator op on op.oid = o.amopopr
-           join pg_catalog.pg_namespace n on n.oid = op.oprnamespace
-           join pg_catalog.pg_am am on am.oid = c.opcmethod and am.amname = 'btree'
-           where c.opcdefault and c.opcintype = case when t.typelem <> 0 and t.typcategory = 'A' then t.typelem else t.oid end
-           limit 1
-       ), 'pg_catalog') as operators
+       compared.oid as compared,
+       case when compared.typnamespace = 'pg_catalog'::regnamespace then 'pg_catalog' end as operators
 from base
 join pg_catalog.pg_type t on t.oid = base.type
+join pg_catalog.pg_type compared on compared.oid = case when t.typelem <> 0 and t.typcategory = 'A' then t.typelem else t.oid end
 where t.typtype <> 'd'
 order by base.attnum;
+
+-- name: operators
+-- Asked only where a type is not the server's own: to plan this costs more than most steps.
+select n.nspname
+from pg_catalog.pg_opclass c
+join pg_catalog.pg_amop o on o.amopfamily = c.opcfamily and o.amopstrategy = 3
+     and o.amoplefttype = c.opcintype and o.amoprighttype = c.opcintype
+join pg_catalog.pg_operator op on op.oid = o.amopopr
+join pg_catalog.pg_namespace n on n.oid = op.oprnamespace
+join pg_catalog.pg_am am on am.oid = c.opcmethod and am.amname = 'btree'
+where c.opcdefault and c.opcintype = $1
+limit 1;
 
 -- name: leaves
 -- Not by pg_partition_tree, which waits where a partition is locked.
@@ -85,30 +89,74 @@ from tree
 join pg_catalog.pg_partitioned_table p on p.partrelid = tree.oid
 left join pg_catalog.pg_attribute a on a.attrelid = p.partrelid and a.attnum = any (p.partattrs::int2[]) and a.attnum > 0;
 
--- name: leading_index
-select exists (
-    select
-    from pg_catalog.pg_index i
-    join pg_catalog.pg_class c on c.oid = i.indexrelid
-    join pg_catalog.pg_am am on am.oid = c.relam
-    join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-    where i.indrelid = $1 and a.attname = $2 and am.amname = 'btree'
-      and i.indisvalid and i.indisready and i.indpred is null
-);
+-- name: leading_indexes
+-- B-tree indexes that can be read in the order of the column.
+select c.relname as name, i.indpred is not null as partial
+from pg_catalog.pg_index i
+join pg_catalog.pg_class c on c.oid = i.indexrelid
+join pg_catalog.pg_am am on am.oid = c.relam
+join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+where i.indrelid = $1 and a.attname = $2 and am.amname = 'btree' and i.indisvalid and i.indisready
+order by 2, 1;
+
+-- name: shape
+-- How a table lies on its disk, as far as its statistics know.
+select pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::int as blocks,
+       (select s.correlation::float8 from pg_catalog.pg_stats s
+        where s.schemaname = n.nspname and s.tablename = c.relname and s.attname = $2 and not s.inherited) as correlation,
+       pg_catalog.has_any_column_privilege(c.oid, 'UPDATE') as lockable
+from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.oid = $1;
+
+-- name: lockable
+select pg_catalog.has_any_column_privilege($1::oid, 'UPDATE');
 
 -- name: blocks
 select pg_catalog.pg_relation_size($1::oid) / pg_catalog.current_setting('block_size')::int;
-
--- name: is_there
-select exists (
-    select
-    from pg_catalog.pg_class c
-    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.oid = $1 and n.nspname = $2 and c.relname = $3
-);
 
 -- name: database_bytes
 select pg_catalog.pg_database_size(pg_catalog.current_database());
 
 -- name: total_bytes
-select pg_catalog.pg_total_relation_size($1::oid);
+-- With the limit for the statements after it, which saves each step a round trip.
+select {bytes}, pg_catalog.set_config('statement_timeout', $2, false);
+
+-- name: bytes
+-- A partitioned table has no bytes of its own.
+(
+    with recursive tree as (
+        select {oid} as oid
+        union all
+        select i.inhrelid from tree
+        join pg_catalog.pg_inherits i on i.inhparent = tree.oid
+        where exists (select from pg_catalog.pg_partitioned_table p where p.partrelid = tree.oid)
+    )
+    select sum(pg_catalog.pg_total_relation_size(tree.oid))::bigint from tree
+)
+
+-- name: unique_index
+-- A valid unique index on these columns, or on some of them: no two rows can have the same key.
+select c.relname
+from pg_catalog.pg_index i
+join pg_catalog.pg_class c on c.oid = i.indexrelid
+where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indisready and i.indpred is null and i.indexprs is null
+  and (select bool_and(a.attname::text = any ($2::text[]))
+       from unnest(i.indkey[0:i.indnkeyatts - 1]) as k (number)
+       join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number)
+order by c.relname
+limit 1;
+
+-- name: foreign_key
+-- A validated foreign key of exactly these columns whose triggers are at work. What replication applies, they do not see.
+select k.conname
+from pg_catalog.pg_constraint k
+join pg_catalog.pg_attribute child on child.attrelid = k.conrelid and child.attnum = k.conkey[1]
+join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = k.confkey[1]
+where k.contype = 'f' and k.convalidated and cardinality(k.conkey) = 1
+  and k.conrelid = $1 and child.attname = $2 and k.confrelid = $3 and parent.attname = $4
+  and exists (select from pg_catalog.pg_trigger t where t.tgconstraint = k.oid)
+  and not exists (select from pg_catalog.pg_trigger t where t.tgconstraint = k.oid and t.tgenabled not in ('O', 'A'))
+  and not exists (select from pg_catalog.pg_subscription_rel s where s.srrelid in ($1, $3))
+order by k.conname
+limit 1;

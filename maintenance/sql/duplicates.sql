@@ -11,7 +11,22 @@ from (
     where {present}
     window rivals as (partition by {key} order by {order}, tableoid desc, ctid desc)
 ) as ranked
-where ranked.place > 1 and ranked.home = {leaf}::oid;
+where ranked.place > 1 and ranked.home = {leaf}::oid
+
+-- name: chunks
+-- In the order of the heap, so that each of its pages is dirtied once. As text, a hundred at a time: they come back as they are.
+select array_agg(loser)::text as losers, array_agg(winner)::text as winners, {homes} as homes, count(*) as pairs
+from (
+    select found.*, (row_number() over (order by found.loser) - 1) / {chunk} as chunk from ({find}) as found
+) as numbered
+group by chunk
+order by chunk;
+
+-- name: sorted
+-- One sort of what the rule reads beats an index that jumps about the heap, also where the planner thinks otherwise; and
+-- groups that come in their order need no memory.
+select pg_catalog.set_config('enable_indexscan', 'off', true), pg_catalog.set_config('enable_bitmapscan', 'off', true),
+       pg_catalog.set_config('enable_hashagg', 'off', true);
 
 -- name: count
 select count(*)
@@ -41,23 +56,50 @@ select exists (select from pg_catalog.pg_cursors where name = $1);
 -- name: release
 close {cursor};
 
--- name: claim_losers
-select from only {table} as loser where loser.ctid = any ($1::tid[]) for update of loser;
+-- name: joined_by_hash
+-- How many addresses an array will have, the planner cannot know; it takes ten for granted.
+select pg_catalog.set_config('enable_nestloop', 'off', true);
 
--- name: claim_winners
--- Not FOR UPDATE: the newest row of a device is what the application's foreign keys refer to.
-select from {among} as winner
-join unnest($1::oid[], $2::tid[]) as pair (home, address) on winner.ctid = pair.address and winner.tableoid = pair.home
-where winner.ctid = any ($2::tid[])
-for no key update of winner;
-
--- name: delete_pairs
--- The whole rule again: same key, and a better row that is still there. Joined by address, so no index is needed.
-with pair as materialized (
-    select * from unnest($1::tid[], $2::oid[], $3::tid[]) as pair (loser, winner_home, winner)
+-- name: delete_losers
+-- The winners are locked first, and what the lock gives us is what they are now, not what they were: nobody can take one away
+-- while we wait for a loser. Not FOR UPDATE: the newest row of a device is what the application's foreign keys refer to.
+-- Then the whole rule again: same key, and a better row that is still there. Both by address, so no index is needed.
+with given as materialized (
+    select * from unnest($1::text::tid[], $2::text::tid[]{homes}) as {given}
+),
+free as materialized (
+    {free}
+),
+winner as materialized (
+    select winner.tableoid, winner.ctid, {compared}
+    from {among} as winner
+    where winner.ctid = any (array(select given.winner from given)) {at_home}
+    for no key update of winner {patience}
 )
 delete from only {table} as loser
-using pair, {among} as winner
-where loser.ctid = any ($1::tid[]) and loser.ctid = pair.loser
-  and winner.ctid = any ($3::tid[]) and winner.ctid = pair.winner and winner.tableoid = pair.winner_home
-  and {same} and {better};
+using winner {pairs}
+where loser.ctid = any (array(select free.loser from free)) {paired} and {same} and {better};
+
+-- name: homes
+array_agg(winner_home)::text
+
+-- name: paired
+-- Where the operators may be another schema's, keys are compared as records, which not every type lets a hash find.
+and loser.ctid = given.loser and winner.ctid = given.winner
+
+-- name: given_here
+given (loser, winner)
+
+-- name: given_across
+given (loser, winner, home)
+
+-- name: at_home
+and winner.tableoid = any (array(select distinct given.home from given))
+
+-- name: all_losers
+select given.loser from given
+
+-- name: free_losers
+select loser.ctid as loser from only {table} as loser
+where loser.ctid = any (array(select given.loser from given))
+for update of loser skip locked

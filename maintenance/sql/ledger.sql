@@ -1,12 +1,13 @@
 -- name: state
 -- Asked of the catalogs, so that it can be asked without any privilege. One privilege a call: a list means "any of them".
 select r.oid is not null and s.oid is not null as made,
-       r.oid is not null and s.oid is not null and p.oid is not null as installed,
+       r.oid is not null and s.oid is not null and p.oid is not null and a.attname is not null as installed,
        coalesce(readable.schema and readable.all_of_them, false) as readable,
        coalesce(readable.schema and writable.all_of_them, false) as writable
 from (select) as one
 left join pg_catalog.pg_namespace n on n.nspname = 'maintenance'
 left join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = 'run'
+left join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attname = 'note' and not a.attisdropped
 left join pg_catalog.pg_class s on s.relnamespace = n.oid and s.relname = 'step'
 left join pg_catalog.pg_class p on p.relnamespace = n.oid and p.relname = 'pause'
 cross join lateral (
@@ -71,7 +72,7 @@ select id from maintenance.run where request = $1;
 select (
     (r.slices = $2 and r.status = 'queued')
     or (r.slices = $2 and r.status in ('interrupted', 'failed') and exists (
-        select from maintenance.step s where s.run_id = r.id and s.status = 'interrupted' and s.stop_reason = 'budget'
+        select from maintenance.step s where s.run_id = r.id and s.status = 'interrupted' and s.stop_reason in ('budget', 'lag')
     ))
     or (r.slices = $2::int + 1 and (r.status = 'running' or (r.status = 'interrupted' and r.stop_reason = 'error')))
 ) and r.started_at > clock_timestamp() - interval '1 day'
@@ -103,7 +104,7 @@ where id = $1 and status in ('queued', 'running', 'interrupted', 'failed');
 -- name: abandon_steps
 -- So that a late copy of the message does not find work that waits for time.
 update maintenance.step set stop_reason = 'error'
-where run_id = $1 and status = 'interrupted' and stop_reason = 'budget';
+where run_id = $1 and status = 'interrupted' and stop_reason in ('budget', 'lag');
 
 -- name: paused
 select since, paused_by, reason from maintenance.pause;
@@ -128,8 +129,24 @@ set status = 'pending', stop_reason = null, error = null, sqlstate = null, strat
 where id = $1;
 
 -- name: begin_step
-update maintenance.step
-set status = 'running', bytes_before = coalesce(bytes_before, $2), began_at = clock_timestamp() where id = $1;
+-- Unless its table is another one by now, or all runs are paused: in one round trip, as each step has to ask it all.
+with now as (
+    select exists (
+               select
+               from pg_catalog.pg_class c
+               where c.oid = $2::oid and c.relname = $4
+                 and $3 = (select n.nspname from pg_catalog.pg_namespace n where n.oid = c.relnamespace)
+           ) as there,
+           exists (select from maintenance.pause) as paused,
+           {bytes} as bytes
+),
+begun as (
+    update maintenance.step s
+    set status = 'running', bytes_before = coalesce(s.bytes_before, now.bytes), began_at = clock_timestamp()
+    from now
+    where s.id = $1 and now.there and not now.paused
+)
+select there, paused, bytes from now;
 
 -- name: checkpoint
 -- In the transaction of the batch: either both are there or neither.
@@ -140,10 +157,17 @@ where id = $1
 returning exists (select from maintenance.pause) as paused;
 
 -- name: end_step
+-- With a batch that had no transaction to be written down in.
 update maintenance.step
 set status = $2, stop_reason = $3, note = coalesce($4, note), error = $5, sqlstate = $6, bytes_after = $7,
-    seconds = greatest(seconds, $8)
+    seconds = greatest(seconds + $9, $8), paused = paused + $9, batches = batches + $10
 where id = $1;
+
+-- name: remark
+update maintenance.run set note = $2 where id = $1;
+
+-- name: remark_step
+update maintenance.step set note = concat_ws('; ', note, $2::text) where id = $1;
 
 -- name: end_run
 update maintenance.run r
@@ -163,6 +187,14 @@ select table_name, max(changed_at) as changed_at
 from maintenance.step
 where changed_at is not null
 group by table_name;
+
+-- name: took
+-- The last turn of each table's step that tells how long it takes: it was done, or the budget ended it.
+select distinct on (task, table_name) task, table_name, seconds, bytes_before, status <> 'succeeded' as cut
+from maintenance.step
+where task = any ($1::text[]) and began_at is not null and bytes_before is not null
+  and (status = 'succeeded' or (status = 'interrupted' and stop_reason = 'budget'))
+order by task, table_name, id desc;
 
 -- name: prune
 -- Never one that may still go on in another slice.

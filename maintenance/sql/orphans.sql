@@ -23,7 +23,12 @@ select child.ctid
 from only {table} as child
 where child.ctid >= {first}::tid and child.ctid < {last}::tid
   and child.{column} is not null and {aged} and {parentless}
-for update of child;
+for update of child {patience};
+
+-- name: count_stretch
+select count(*) from only {table} as child
+where child.ctid >= {first}::tid and child.ctid < {last}::tid
+  and child.{column} is not null and {aged} and {parentless};
 
 -- name: delete_claimed
 delete from only {table} as child

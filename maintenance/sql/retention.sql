@@ -1,50 +1,74 @@
+-- name: heap_stretch
+{alias}.ctid >= $2::tid and {alias}.ctid < $3::tid
+
+-- name: keyset_stretch
+-- Bounds that are NULL, and what they bound, are gone once the statement is planned: its plan is made for its values.
+({column} operator(pg_catalog.{from}) $2::text::{type} or $2::text is null)
+  and ({column} operator(pg_catalog.<) $3::text::{type} or $3::text is null)
+
+-- name: moment_stretch
+{column} operator(pg_catalog.=) $2::text::{type} and $3::text is not null
+
 -- name: delete_stretch
 -- One statement judges and deletes: a row that the application refreshes meanwhile is judged again by the server and stays.
 delete from only {table} as {alias}
-where ctid >= $2::tid and ctid < $3::tid
-  and {column} operator(pg_catalog.<) $1::{type} and {where};
+where {stretch} and {column} operator(pg_catalog.<) $1::{type} and {where};
+
+-- name: count_stretch
+select count(*) from only {table} as {alias}
+where {stretch} and {column} operator(pg_catalog.<) $1::{type} and {where};
 
 -- name: claim_stretch
 -- A condition on other rows is judged by the snapshot of the statement, which is old when a lock was waited for. So lock
 -- first, and judge again in a statement that waits for nothing.
 select {alias}.ctid
 from only {table} as {alias}
-where {alias}.ctid >= $2::tid and {alias}.ctid < $3::tid
-  and {column} operator(pg_catalog.<) $1::{type} and {where}
-for update of {alias};
+where {stretch} and {column} operator(pg_catalog.<) $1::{type} and {where}
+for update of {alias} {patience};
 
 -- name: delete_claimed
 delete from only {table} as {alias}
 where ctid = any ($2::tid[]) and {column} operator(pg_catalog.<) $1::{type} and {where};
 
--- name: delete_page
--- The page is what the index gives, judged or not, so that its size bounds the work; the delete goes by row address and
--- holds the whole rule. "At or after" the last moment, since rows may share it. An array of addresses stays a TID scan
--- where a join on ctid may not. The names of the parts must not hide a table that the policy's condition names.
-with maintenance_page as materialized (
-    select {alias}.ctid, {column} as moment
+-- name: by_index
+-- The question is which index could serve, not what costs least.
+select pg_catalog.set_config('enable_seqscan', 'off', true);
+
+-- name: boundary
+-- Where the batch ends: the moment that so many rows lie in front of. The index is all that is read, where its pages are
+-- known to be visible. The text of that one moment only.
+select maintenance_end.moment::text
+from (
+    select {column} as moment
     from only {table} as {alias}
-    where {column} operator(pg_catalog.<) $1::{type}
-      and ($2::text is null or {column} operator(pg_catalog.>=) $2::text::{type})
-      and ($4::text is null or {column} operator(pg_catalog.<=) $4::text::{type})
-    order by {column}
+    where {column} operator(pg_catalog.<) $1::{type} and {indexed}
+      and ($2::text is null or {column} operator(pg_catalog.{from}) $2::text::{type})
+      and ($3::text is null or {column} operator(pg_catalog.<) $3::text::{type})
+    order by {alias}.{column}
+    offset $4 limit 1
+) as maintenance_end;
+
+-- name: delete_moment
+-- So many rows share one moment that they are more than a batch. An array of addresses stays a TID scan where a join on ctid
+-- may not.
+delete from only {table} as {alias}
+where ctid = any (array(
+    select {alias}.ctid from only {table} as {alias}
+    where {column} operator(pg_catalog.=) $2::text::{type} and {column} operator(pg_catalog.<) $1::{type} and {where}
     limit $3
-),
-maintenance_gone as (
-    delete from only {table} as {alias}
-    where ctid = any (array(select maintenance_page.ctid from maintenance_page))
-      and {column} operator(pg_catalog.<) $1::{type} and {where}
-    returning 1
-)
-select (select count(*) from maintenance_page) as found,
-       (select count(*) from maintenance_gone) as gone,
-       (select max(moment)::text from maintenance_page) as last;
+)) and {column} operator(pg_catalog.<) $1::{type} and {where};
 
 -- name: count
 select count(*) from only {table} as {alias} where {column} operator(pg_catalog.<) $1::{type} and {where};
 
 -- name: find
 select from only {table} as {alias} where {column} operator(pg_catalog.<) $1::{type} and {where};
+
+-- name: find_due
+select from only {table} as {alias} where {column} operator(pg_catalog.<) $1::{type};
+
+-- name: find_any
+select from only {table};
 
 -- name: overdue
 -- By the clock of the run's cutoff. One look into an index where there is one. An infinite moment has no age.
@@ -53,6 +77,13 @@ from only {table} as {alias}
 where {column} operator(pg_catalog.<) $1::{type} and pg_catalog.isfinite({column}) and {where}
 order by {column}
 limit 1;
+
+-- name: stays_at_end
+-- Where rows come in the order of time, the last blocks have what stays.
+select exists (
+    select from only {table} as {alias}
+    where ctid >= $2::tid and {column} operator(pg_catalog.>=) $1::{type}
+);
 
 -- name: something_stays
 -- The first question is one look into an index where there is one; the second stops at the first row that stays.

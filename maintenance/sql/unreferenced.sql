@@ -64,7 +64,15 @@ from only {table} as entry
 left join referenced on referenced.value {equals} entry.{column}
 where entry.ctid >= $1::tid and entry.ctid < $2::tid and entry.{column} is not null
   and (referenced.uses is null {changed})
-for update of entry;
+for update of entry {patience};
+
+-- name: count_stretch
+with referenced as materialized ({uses})
+select count(*)
+from only {table} as entry
+left join referenced on referenced.value {equals} entry.{column}
+where entry.ctid >= $1::tid and entry.ctid < $2::tid and entry.{column} is not null
+  and (referenced.uses is null {changed});
 
 -- name: sweep_claimed
 -- The witnesses are asked in every batch: a reference that is emptied meanwhile must not empty the catalog.

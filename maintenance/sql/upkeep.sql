@@ -46,17 +46,33 @@ where c.relkind in ('r', 'm', 'p')
   )
 order by n.nspname, c.relname;
 
--- name: dead_rows
-select coalesce(pg_catalog.pg_stat_get_dead_tuples($1::oid), 0);
+-- name: sizes
+-- A table that somebody has for himself is left out: to ask for its size would be to wait for him.
+select c.oid, pg_catalog.pg_total_relation_size(c.oid) as bytes
+from unnest($1::oid[]) as c (oid)
+where not exists (
+    select from pg_catalog.pg_locks l
+    where l.relation = c.oid and l.mode = 'AccessExclusiveLock'
+      and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+);
 
 -- name: last_vacuum
-select pg_catalog.pg_stat_get_last_vacuum_time($1::oid);
+select pg_catalog.pg_stat_get_last_vacuum_time($1::oid) as stamp,
+       coalesce(pg_catalog.pg_stat_get_dead_tuples($1::oid), 0) as dead;
 
 -- name: last_analyze
-select pg_catalog.pg_stat_get_last_analyze_time($1::oid);
+select pg_catalog.pg_stat_get_last_analyze_time($1::oid) as stamp;
+
+-- name: take_buffer_usage_limit
+-- The setting takes what the option of VACUUM takes, and only for this statement.
+select pg_catalog.set_config('vacuum_buffer_usage_limit', $1, true);
 
 -- name: vacuum
 vacuum ({options}) {table};
+
+-- name: vacuum_database
+-- The horizon of the whole database, which each VACUUM of a table would else look for in all of pg_class.
+vacuum (only_database_stats);
 
 -- name: analyze
 analyze {only} {table};

@@ -7,50 +7,47 @@ from functools import partial
 
 from asyncpg import Connection, Record
 
-from maintenance.catalog import Column, Leaf, Relation
+from maintenance.catalog import Column, Leaf, Relation, lockable, unique_index
 from maintenance.models import Batch, Cursor, Settled, Step
-from maintenance.names import Fragment, Table, TableName, listed
+from maintenance.names import Fragment, TableName
 from maintenance.policy import Duplicates, Policy
 from maintenance.sql import statement
-from maintenance.tasks.survey import Draft, Survey, Task, accepted, located
+from maintenance.tasks import heap
+from maintenance.tasks.rivals import NAME, Key, held
+from maintenance.tasks.survey import Draft, Survey, Task, accepted, located, proven
 
-NAME = "duplicates"
+_CHUNK = 100
+"""Rows that the pass hands out at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
-    """What makes rows of a table duplicates of each other, and which of them stays."""
+class _Pairs:
+    """Rows that lose, each with the row that beats it: parallel arrays of addresses, in the server's own words."""
 
-    among: Table
-    """Where a row's better may lie: the leaf itself, or all partitions where a key can occur in several."""
-    columns: tuple[Column, ...]
-    newest: tuple[Column, ...]
+    losers: str
+    winners: str
+    homes: str | None
+    """The tables that the winners are in, where they may be in another one."""
+    count: int
 
-    def sql(self, name: str, leaf: Leaf, **more: Fragment) -> str:
-        """A statement of duplicates.sql for the losing rows of one leaf."""
-        only = Fragment("only ") if self.among == leaf.table else Fragment("")
-        return statement(
-            "duplicates", name, table=leaf.table.sql, among=Fragment(only + self.among.sql),
-            leaf=Fragment(f"{leaf.oid:d}"), cursor=held(leaf), key=listed([column.sql for column in self.columns]),
-            present=listed([Fragment(f"{column.sql} is not null") for column in self.columns], " and "),
-            order=listed([Fragment(f"{column.sql} desc nulls last") for column in self.newest]),
-            same=Fragment(f"{self._key('winner')} operator(pg_catalog.=) {self._key('loser')}"),
-            better=Fragment(f"{self._rank('winner')} operator(pg_catalog.>) {self._rank('loser')}"), **more,
-        )  # fmt: skip
+    @classmethod
+    def joined(cls, chunks: list[Record]) -> _Pairs:
+        """The pairs of several chunks."""
 
-    def _key(self, row: str) -> str:
-        """The key as one value: values of type record are compared as their types order, whatever the search path."""
-        return f"row({', '.join(f'{row}.{column.sql}' for column in self.columns)})::record"
+        def array(column: str) -> str:
+            return "{" + ",".join(chunk[column][1:-1] for chunk in chunks) + "}"
 
-    def _rank(self, row: str) -> str:
-        """What a row is judged by, as one value; a flag in front of each column makes NULL less than everything."""
-        parts = [f"{row}.{column.sql} is not null, {row}.{column.sql}" for column in self.newest]
-        return f"row({', '.join([*parts, f'{row}.tableoid', f'{row}.ctid'])})::record"
+        return cls(
+            losers=array("losers"),
+            winners=array("winners"),
+            homes=array("homes") if chunks and chunks[0]["homes"] else None,
+            count=sum(chunk["pairs"] for chunk in chunks),
+        )
 
-
-def held(leaf: Leaf) -> Fragment:
-    """Name of the session's cursor over the losing rows of a leaf."""
-    return Fragment(f"maintenance_duplicates_{leaf.oid:d}")
+    @property
+    def values(self) -> tuple[str, ...]:
+        """What the statement needs."""
+        return (self.losers, self.winners) if self.homes is None else (self.losers, self.winners, self.homes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,46 +58,65 @@ class DuplicatesStep(Step):
     temporary files, so neither side's memory grows with the table.
     """
 
-    limits = (100, 2_000, 50_000)
+    limits = (_CHUNK, 20 * _CHUNK, 500 * _CHUNK)
 
     task: str = NAME
     strategy: str = "ordered"
     leaf: Leaf
     key: Key
+    lockable: bool
+    """Whether this role may lock losing rows, and so pass over those that others hold."""
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
-        """The first batch of a session makes the pass; those after it recheck each pair before they delete."""
+        """The first batch of a session makes the pass; those after it recheck each pair as they delete."""
         is_held = await connection.fetchval(statement(NAME, "is_held"), held(self.leaf))
-        if cursor is None or not is_held:
-            if is_held:
-                await connection.execute(self.key.sql("release", self.leaf))
-            await connection.execute(self.key.sql("hold", self.leaf, find=Fragment(self.key.sql("find", self.leaf))))
-            # The pass itself, here and not at the commit, where no time-out would end it.
-            await connection.execute(self.key.sql("move_all", self.leaf))
+        if cursor is None or "position" not in cursor or not is_held:
+            await self._pass(connection, release=is_held)
             return Batch(cursor={"position": 0, "again": (cursor or {}).get("again")}, done=False, paced=False)
-        position = int(cursor["position"] or 0)
+        position, count = int(cursor["position"] or 0), max(limit // _CHUNK, 1)
         await connection.execute(self.key.sql("move", self.leaf, position=Fragment(f"{position:d}")))
-        pairs = await connection.fetch(self.key.sql("fetch", self.leaf, limit=Fragment(f"{limit:d}")))
-        done = len(pairs) < limit
-        rows = await self._delete(connection, pairs) if pairs else 0
-        missed = int(cursor.get("missed") or 0) + len(pairs) - rows
-        following: Cursor = {**cursor, "position": position + len(pairs), "missed": missed}
-        note = None
-        if done:
-            await connection.execute(self.key.sql("release", self.leaf))
-            if missed and not cursor.get("again"):
-                # The application wrote to some of them since the pass; what they are now, only another one tells.
-                return Batch(rows=rows, cursor={"position": 0, "again": 1}, done=False)
-            note = f"{missed:,} rows were written to meanwhile and are left to the next run" if missed else None
-        return Batch(rows=rows, cursor=following, done=done, note=note)
+        chunks = await connection.fetch(self.key.sql("fetch", self.leaf, limit=Fragment(f"{count:d}")))
+        pairs = _Pairs.joined(chunks)
+        patience = heap.patience(cursor)
+        rows = await self._delete(connection, pairs, patience) if chunks else 0
+        missed, passed_over = int(cursor.get("missed") or 0), int(cursor.get("held") or 0)
+        if patience is heap.PASS_OVER:
+            passed_over += pairs.count - rows
+        else:
+            missed += pairs.count - rows
+        following: Cursor = {
+            **heap.without_hurry(cursor), "position": position + len(chunks), "missed": missed, "held": passed_over,
+        }  # fmt: skip
+        if len(chunks) == count:
+            return Batch(rows=rows, cursor=following, done=False)
+        await connection.execute(self.key.sql("release", self.leaf))
+        if missed + passed_over and not cursor.get("again"):
+            # The application wrote to some of them since the pass; what they are now, only another one tells.
+            return Batch(rows=rows, cursor={"position": 0, "again": 1}, done=False)
+        note = f"{missed:,} rows were written to meanwhile and are left to the next run" if missed else None
+        return Batch(rows=rows, held=passed_over, cursor=following, done=True, note=note)
 
-    async def _delete(self, connection: Connection, pairs: list[Record]) -> int:
-        losers, homes, winners = (list(column) for column in zip(*pairs, strict=True))
-        # Locked before they are judged: a winner that is deleted while we wait for a loser's lock is no winner.
-        await connection.execute(self.key.sql("claim_losers", self.leaf), losers)
-        await connection.execute(self.key.sql("claim_winners", self.leaf), homes, winners)
-        status = await connection.execute(self.key.sql("delete_pairs", self.leaf), losers, homes, winners)
-        return int(status.split()[-1])
+    async def _pass(self, connection: Connection, *, release: bool) -> None:
+        if release:
+            await connection.execute(self.key.sql("release", self.leaf))
+        await connection.execute(self.key.sql("sorted", self.leaf))
+        find = Fragment(self.key.sql("find", self.leaf))
+        homes = Fragment("null" if self.key.among == self.leaf.table else statement(NAME, "homes"))
+        size = Fragment(f"{_CHUNK:d}")
+        chunks = Fragment(self.key.sql("chunks", self.leaf, find=find, homes=homes, chunk=size))
+        await connection.execute(self.key.sql("hold", self.leaf, find=chunks))
+        # The pass itself, here and not at the commit, where no time-out would end it.
+        await connection.execute(self.key.sql("move_all", self.leaf))
+
+    async def _delete(self, connection: Connection, pairs: _Pairs, patience: Fragment) -> int:
+        free = Fragment(self.key.sql("all_losers" if patience is heap.WAIT else "free_losers", self.leaf))
+        await connection.execute(self.key.sql("joined_by_hash", self.leaf))
+        delete = self.key.delete_sql(self.leaf, free=free, patience=patience)
+        return heap.deleted(await connection.execute(delete, *pairs.values))
+
+    def past_locks(self, cursor: Cursor | None) -> Cursor | None:
+        """Over rows that others hold, losers and winners; the pass itself locks none."""
+        return heap.past_locks(cursor) if self.lockable else None
 
     def divides(self, cursor: Cursor | None) -> bool:
         """The pass itself is one piece."""
@@ -130,31 +146,37 @@ async def _plan(rule: Duplicates, name: TableName, survey: Survey) -> list[Step]
         return [relation]
     columns = tuple(relation.column(column) for column in rule.key)
     newest = tuple(relation.column(column) for column in rule.newest)
-    steps: list[Step] = []
-    for leaf in relation.leaves:
-        key = Key(among=leaf.table if within_leaf(rule, relation) else relation.table, columns=columns, newest=newest)
-        what = (
-            f"{relation.table}: rows cannot be grouped by {', '.join(rule.key)} and ordered by {', '.join(rule.newest)}"
-        )
-        await accepted(survey, key.sql("find", leaf), what)
-        rows, exact = await survey.count(key.sql("count", leaf))
-        if rows is None and survey.counting is not None:
-            rows = await survey.estimate(key.sql("find", leaf))
-        subject = ", ".join(sorted(rule.key))
-        steps.append(
-            DuplicatesStep(
-                table=leaf.table,
-                oid=leaf.oid,
-                subject=subject,
-                rule=f"{subject} by {', '.join(rule.newest)}",
-                rows=rows,
-                exact=exact,
-                summary=f"more than one row for a {', '.join(rule.key)}; the newest by {', '.join(rule.newest)} stays",
-                leaf=leaf,
-                key=key,
-            )
-        )
-    return steps
+    return [await _step(rule, survey, relation, leaf, columns, newest) for leaf in relation.leaves]
+
+
+async def _step(
+    rule: Duplicates, survey: Survey, relation: Relation, leaf: Leaf, columns: tuple[Column, ...],
+    newest: tuple[Column, ...],
+) -> Step:  # fmt: skip
+    among = leaf.table if within_leaf(rule, relation) else relation.table
+    subject = ", ".join(sorted(rule.key))
+    text = f"{subject} by {', '.join(rule.newest)}"
+    index = await unique_index(survey.connection, leaf, rule.key) if among == leaf.table else None
+    if index is not None:
+        return proven(NAME, leaf, subject, text, f"the unique index {index} leaves no duplicates")
+    key = Key(among=among, columns=columns, newest=newest)
+    what = f"{relation.table}: rows cannot be grouped by {', '.join(rule.key)} and ordered by {', '.join(rule.newest)}"
+    await accepted(survey, key.sql("find", leaf), what)
+    rows, exact = await survey.count(key.sql("count", leaf))
+    if rows is None and survey.counting is not None:
+        rows = await survey.estimate(key.sql("find", leaf))
+    return DuplicatesStep(
+        table=leaf.table,
+        oid=leaf.oid,
+        subject=subject,
+        rule=text,
+        rows=rows,
+        exact=exact,
+        summary=f"more than one row for a {', '.join(rule.key)}; the newest by {', '.join(rule.newest)} stays",
+        leaf=leaf,
+        key=key,
+        lockable=among == leaf.table or await lockable(survey.connection, leaf),
+    )
 
 
 def within_leaf(rule: Duplicates, relation: Relation) -> bool:

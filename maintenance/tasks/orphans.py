@@ -8,14 +8,14 @@ from functools import partial
 
 from asyncpg import Connection
 
-from maintenance.catalog import Column, Leaf, Relation, find
+from maintenance.catalog import Column, Leaf, Relation, find, foreign_key
 from maintenance.models import Batch, Cursor, Settled, Step
 from maintenance.names import Fragment, Table, TableName
 from maintenance.policy import Orphans, Policy
 from maintenance.sql import statement
 from maintenance.tasks import heap
 from maintenance.tasks.moment import Moment
-from maintenance.tasks.survey import Draft, Survey, Task, accepted, cutoff, located
+from maintenance.tasks.survey import Draft, Survey, Task, accepted, cutoff, located, proven
 
 NAME = "orphans"
 
@@ -32,12 +32,12 @@ class Orphaned:
     aged: Fragment
     bound: datetime | date | None
 
-    def sql(self, name: str, table: Table) -> str:
+    def sql(self, name: str, table: Table, **more: Fragment) -> str:
         """A statement of orphans.sql for these rows of a table; its first values are `values`."""
         slot = len(self.values)
         return statement(
             NAME, name, table=table.sql, column=self.column.sql, parentless=self.parentless, aged=self.aged,
-            witness=self.witness, first=Fragment(f"${slot + 1}"), last=Fragment(f"${slot + 2}"),
+            witness=self.witness, first=Fragment(f"${slot + 1}"), last=Fragment(f"${slot + 2}"), **more,
         )  # fmt: skip
 
     @property
@@ -70,15 +70,28 @@ class OrphansStep(Step):
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """Lock what has no parent; then delete what still has none, in a statement that waits for nothing."""
 
-        async def work(first: heap.Tid, last: heap.Tid) -> tuple[int, int]:
+        async def work(first: heap.Tid, last: heap.Tid, patience: Fragment) -> heap.Share:
             values = self.orphaned.values
-            found = await connection.fetch(self.orphaned.sql("claim_stretch", self.table), *values, first, last)
-            if not found:
-                return 0, 0
-            delete = self.orphaned.sql("delete_claimed", self.table)
-            return heap.deleted(await connection.execute(delete, *values, heap.addresses(found))), 0
+            claim = self.orphaned.sql("claim_stretch", self.table, patience=patience)
+            found = await connection.fetch(claim, *values, first, last)
+            gone = 0
+            if found:
+                delete = self.orphaned.sql("delete_claimed", self.table)
+                gone = heap.deleted(await connection.execute(delete, *values, heap.addresses(found)))
+            if patience is heap.WAIT:
+                return heap.Share(rows=gone)
+            count = self.orphaned.sql("count_stretch", self.table)
+            return heap.Share(rows=gone, held=await connection.fetchval(count, *values, first, last))
 
         return await heap.stretch(connection, self.oid, cursor, limit, work)
+
+    def past_locks(self, cursor: Cursor | None) -> Cursor | None:
+        """Over rows that others hold."""
+        return heap.past_locks(cursor)
+
+    def go_on(self, cursor: Cursor) -> Cursor | None:
+        """At the block where the earlier slice stopped."""
+        return heap.go_on(cursor)
 
     def resume(self, cursor: Cursor) -> Cursor | None:
         """At the block where the earlier run stopped."""
@@ -100,7 +113,29 @@ async def _plan(rule: Orphans, name: TableName, survey: Survey) -> list[Step]:
         return [relation]
     parent = await find(survey.connection, rule.parent)
     orphaned = await _orphaned(rule, survey, relation, parent)
-    return [await _step(rule, survey, leaf, relation, orphaned) for leaf in relation.leaves]
+    steps: list[Step] = []
+    for leaf in relation.leaves:
+        key = None
+        if parent is not None:
+            key = await foreign_key(survey.connection, leaf, rule.column, parent, rule.parent_column)
+        if key is None:
+            steps.append(await _step(rule, survey, leaf, relation, orphaned))
+        else:
+            why = f"the foreign key {key} leaves no orphans"
+            steps.append(proven(NAME, leaf, _subject(rule), _text(rule), why))
+    return steps
+
+
+def _subject(rule: Orphans) -> str:
+    return f"{rule.column} -> {rule.parent}.{rule.parent_column}"
+
+
+def _aged(rule: Orphans) -> str:
+    return f" and {rule.age_column} is older than {rule.grace}" if rule.grace else ""
+
+
+def _text(rule: Orphans) -> str:
+    return f"{_subject(rule)}{_aged(rule)}"
 
 
 async def _orphaned(rule: Orphans, survey: Survey, relation: Relation, parent: Relation | None) -> Orphaned:
@@ -131,17 +166,15 @@ async def _step(rule: Orphans, survey: Survey, leaf: Leaf, relation: Relation, o
     rows, exact = await survey.count(orphaned.sql("count", leaf.table), *orphaned.values)
     if rows is None and survey.counting is not None:
         rows = await survey.estimate(orphaned.sql("find", leaf.table), *orphaned.values)
-    aged = f" and {rule.age_column} is older than {rule.grace}" if rule.grace else ""
-    subject = f"{rule.column} -> {rule.parent}.{rule.parent_column}"
     return OrphansStep(
         table=leaf.table,
         oid=leaf.oid,
-        subject=subject,
-        rule=f"{subject}{aged}",
+        subject=_subject(rule),
+        rule=_text(rule),
         rows=rows,
         exact=exact,
         depends=(orphaned.parent,) if orphaned.parent else (),
-        summary=f"{rule.column} is in no {rule.parent}.{rule.parent_column}{aged}",
+        summary=f"{rule.column} is in no {rule.parent}.{rule.parent_column}{_aged(rule)}",
         orphaned=orphaned,
         whole=relation.table,
         parentless=None if rule.allow_empty_parent else _alone(rule, relation, orphaned.parent),

@@ -1,128 +1,40 @@
-"""retention: rows older than the policy keeps them, by an index on the column or one pass over the heap."""
+"""retention: rows older than the policy keeps them, by whole partitions, by an index, or in one pass over the heap."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import partial
 
-from asyncpg import Connection
-
-from maintenance.catalog import Leaf, Relation, has_leading_index
-from maintenance.database import fetch_one
+from maintenance.catalog import Leaf, Relation, leading_indexes, shape
 from maintenance.errors import PolicyError
-from maintenance.models import Batch, Cursor, Settled, Step
-from maintenance.names import Fragment, Table, quoted
+from maintenance.models import Settled, Step
+from maintenance.names import Fragment, quoted
 from maintenance.policy import Policy, Retention
-from maintenance.sql import statement
-from maintenance.tasks import heap
+from maintenance.tasks.expired import NAME, Expired
 from maintenance.tasks.moment import Moment
-from maintenance.tasks.survey import Draft, Survey, Task, condition, cutoff, located
+from maintenance.tasks.partitions import HINDRANCES, Part, PartitionRetention, parts
+from maintenance.tasks.rows import FROM, HeapRetention, KeysetRetention
+from maintenance.tasks.survey import Draft, Survey, Task, condition, cutoff, located, nodes
 
-NAME = "retention"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expired:
-    """Which rows of which heap are expired."""
-
-    table: Table
-    alias: Fragment
-    moment: Moment
-    bound: datetime | date
-    where: Fragment
-    only: Fragment
-
-    def sql(self, name: str) -> str:
-        """A statement of retention.sql for these rows; the bound is its $1."""
-        return statement(
-            NAME, name, table=self.table.sql, alias=self.alias, column=self.moment.column.sql,
-            type=self.moment.type, where=self.where, only=self.only,
-        )  # fmt: skip
+_MOST = 0.75
+"""Of a heap's blocks: who would visit more of them by an index is faster in one pass; see docs/performance.md."""
+_RANDOM = 2.0
+"""What a visit costs where the index jumps about the heap, in visits of one block after the other: 1 in memory, more
+where storage is slow."""
+_LARGE = 1 << 30
+"""Bytes of a heap from which the plan says what reading all of it in each run means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionStep(Step):
-    """What both strategies share: the rows, and the guard against an empty table."""
+class _Way:
+    """How the rows of a leaf are found, and why so."""
 
-    task: str = NAME
-    expired: Expired
-    whole: Expired
-    """The rows of the whole table, where `expired` are those of one partition."""
-    empties: str | None
-    """What to say if nothing would stay; None where the policy allows it."""
-    claims: bool
-    """Lock the rows before they are judged, as their condition looks at other rows too."""
-
-    async def guard(self, connection: Connection) -> str | None:
-        """Stop if no row of the whole table would stay; asked after the rules before this one have had their share."""
-        if self.empties is None or await connection.fetchval(self.whole.sql("something_stays"), self.whole.bound):
-            return None
-        return self.empties
-
-    async def lag(self, connection: Connection, *, done: bool) -> float | None:
-        """How long the policy has wanted the oldest row gone; 0 after a pass that left none."""
-        if done:
-            return 0.0
-        overdue: float | None = await connection.fetchval(self.expired.sql("overdue"), self.expired.bound)
-        return 0.0 if overdue is None else overdue
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeapRetention(RetentionStep):
-    """Delete expired rows block range by block range; `limit` is in blocks."""
-
-    limits = (8, 128, 1024)
-
-    strategy: str = "heap"
-
-    async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
-        """Judge and delete in one statement, so that a row refreshed in between stays."""
-
-        async def work(first: heap.Tid, last: heap.Tid) -> tuple[int, int]:
-            bound = self.expired.bound
-            if not self.claims:
-                return heap.deleted(await connection.execute(self.expired.sql("delete_stretch"), bound, first, last)), 0
-            claimed = await connection.fetch(self.expired.sql("claim_stretch"), bound, first, last)
-            rows = heap.addresses(claimed)
-            return heap.deleted(await connection.execute(self.expired.sql("delete_claimed"), bound, rows)), 0
-
-        return await heap.stretch(connection, self.oid, cursor, limit, work)
-
-    def resume(self, cursor: Cursor) -> Cursor | None:
-        """At the block where the earlier run stopped."""
-        return heap.resume(cursor)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeysetRetention(RetentionStep):
-    """Delete expired rows in the order of an index, oldest first; `limit` is in rows looked at."""
-
-    limits = (100, 2_000, 100_000)
-
-    strategy: str = "keyset"
-
-    async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
-        """The lower bound travels along: a batch that began at the start would walk all dead index entries again."""
-        place = cursor or {"after": None}
-        after = place["after"]
-        page = max(limit, int(place.get("page") or 0))
-        values = (self.expired.bound, after, page, place.get("until"))
-        row = await fetch_one(connection, self.expired.sql("delete_page"), *values)
-        full = row["found"] >= page
-        if not full and place.get("taken_up"):
-            return Batch(rows=row["gone"], cursor={"after": None, "until": place["taken_up"]}, done=False)
-        following: Cursor = {key: value for key, value in place.items() if key != "page"}
-        following["after"] = row["last"] or after
-        if full and row["last"] == after and (page > limit or not row["gone"]):
-            # More rows share this moment than fit on a page, and few of them may go: only a larger page gets past.
-            following["page"] = page if row["gone"] else page * 2
-        return Batch(rows=row["gone"], cursor=following, done=not full, paced=page == limit)
-
-    def resume(self, cursor: Cursor) -> Cursor | None:
-        """After the last moment of the earlier run; then once from the start, for what is due there since."""
-        return {"after": cursor["after"], "taken_up": cursor["after"]} if cursor["after"] else None
+    kind: type[HeapRetention] | type[KeysetRetention]
+    why: str
+    lockable: bool
+    partial: bool = False
 
 
 def drafts(policy: Policy) -> list[Draft]:
@@ -143,37 +55,108 @@ async def _plan(rule: Retention, survey: Survey) -> list[Step]:
         where=await condition(survey, relation, rule.where),
         only=Fragment("" if relation.partitioned else "only"),
     )  # fmt: skip
-    return [await _step(rule, survey, relation, whole, leaf) for leaf in relation.leaves]
+    ranges = await parts(survey.connection, relation, whole)
+    whole_parts = bool(ranges) and rule.partitions == "drop" and rule.where is None
+    steps: list[Step] = [_dropping(rule, relation, whole, ranges)] if whole_parts else []
+    spared = _spared(rule, ranges, whole_parts=whole_parts)
+    reasons = {oid: HINDRANCES[part.hindrance] for part in ranges if part.due and part.hindrance for oid in part.tables}
+    for leaf in relation.leaves:
+        if leaf.oid not in spared:
+            step = await _step(rule, survey, relation, whole, leaf)
+            why = f", row by row as {reasons[leaf.oid]}" if whole_parts and leaf.oid in reasons else ""
+            steps.append(replace(step, summary=step.summary + why))
+    return steps
+
+
+def _spared(rule: Retention, ranges: tuple[Part, ...], *, whole_parts: bool) -> set[int]:
+    """The tables whose rows nobody has to look at: they are dropped, or all too new, or left to a later run."""
+
+    def is_spared(part: Part) -> bool:
+        if part.later or not whole_parts:
+            return part.later
+        if part.due:
+            return part.hindrance is None
+        return rule.boundary == "leave" and not part.default
+
+    return {oid for part in ranges if is_spared(part) for oid in part.tables}
+
+
+def _dropping(rule: Retention, relation: Relation, whole: Expired, ranges: tuple[Part, ...]) -> PartitionRetention:
+    """The step that drops whole partitions; also where none is due, as an earlier run may have died over one."""
+    going = [part for part in ranges if part.due and part.hindrance is None]
+    names = ", ".join(part.table.name for part in going)
+    what = f"dropped as a whole: {names}" if going else "no partition lies wholly before it"
+    return PartitionRetention(
+        table=relation.table, oid=relation.oid, subject=f"{rule.column} by partitions",
+        rule=f"{rule.column} keep {rule.keep} by partitions", rows=sum(part.rows for part in going), exact=not going,
+        summary=f"{rule.column} before {shown(whole.bound)}; {what}", need=1.0, expired=whole, whole=whole,
+        empties=None if rule.allow_empty else would_empty(rule, relation), leaves_boundary=rule.boundary == "leave",
+    )  # fmt: skip
 
 
 async def _step(rule: Retention, survey: Survey, relation: Relation, whole: Expired, leaf: Leaf) -> Step:
-    expired = Expired(
-        table=leaf.table, alias=whole.alias, moment=whole.moment, bound=whole.bound, where=whole.where,
-        only=Fragment("only"),
-    )  # fmt: skip
+    expired = replace(whole, table=leaf.table, only=Fragment("only"))
     rows, exact = await survey.count(expired.sql("count"), expired.bound)
     if rows is None:
         rows = await survey.estimate(expired.sql("find"), expired.bound)
     extra = f" and {rule.where}" if rule.where else ""
-    claims = looks_elsewhere(rule.where)
-    indexed = not claims and await has_leading_index(survey.connection, leaf, expired.moment.column)
-    way = f"by the index on {rule.column}" if indexed else f"in one pass, as no index leads with {rule.column}"
-    if claims:
-        way = "in one pass, as the condition looks at other rows"
-    kind = KeysetRetention if indexed else HeapRetention
-    return kind(
+    way = await _way(rule, survey, leaf, expired)
+    return way.kind(
         table=leaf.table,
         oid=leaf.oid,
         subject=f"{rule.column}{extra}",
         rule=f"{rule.column} keep {rule.keep}{extra}",
         rows=rows,
         exact=exact,
-        summary=f"{rule.column} before {_shown(expired.bound)}{extra}; {way}",
-        expired=expired,
+        summary=f"{rule.column} before {shown(expired.bound)}{extra}; {way.why}",
+        expired=replace(expired, indexed=expired.where) if way.partial else expired,
         whole=whole,
-        claims=claims,
-        empties=None if rule.allow_empty else _would_empty(rule, relation),
+        claims=looks_elsewhere(rule.where),
+        lockable=way.lockable,
+        empties=None if rule.allow_empty else would_empty(rule, relation),
     )
+
+
+async def _way(rule: Retention, survey: Survey, leaf: Leaf, expired: Expired) -> _Way:
+    """By the index where that visits less of the heap than one pass over it, as far as statistics know."""
+    column = expired.moment.column
+    form = await shape(survey.connection, leaf, column)
+    if looks_elsewhere(rule.where):
+        why = "in one pass, as the condition looks at other rows"
+        return _Way(kind=HeapRetention, why=why, lockable=form.lockable)
+    indexes = await leading_indexes(survey.connection, leaf, column)
+    whole = any(not index.partial for index in indexes)
+    fitting = None if whole else await _fitting(survey, expired, {index.name for index in indexes})
+    if not whole and fitting is None:
+        size = form.blocks * 8192
+        cost = f": each run reads its {size / (1 << 30):.0f} GB" if size >= _LARGE else ""
+        why = f"in one pass, as no index leads with {rule.column}{cost}"
+        return _Way(kind=HeapRetention, why=why, lockable=form.lockable)
+    if form.correlation is not None:
+        due = await survey.estimate(expired.sql("find_due"), expired.bound)
+        share = due / max(await survey.estimate(expired.sql("find_any")), due, 1)
+        ordered = form.correlation**2
+        visits = ordered * form.blocks * share + (1 - ordered) * due * _RANDOM
+        if visits > _MOST * form.blocks:
+            due_share = f"about {share:.0%} of the rows are due"
+            scattered = f" and the rows do not lie in the order of {rule.column}" if ordered < _MOST else ""
+            return _Way(kind=HeapRetention, why=f"in one pass, as {due_share}{scattered}", lockable=form.lockable)
+    name = f"the partial index {fitting}" if fitting else f"the index on {rule.column}"
+    return _Way(kind=KeysetRetention, why=f"by {name}", lockable=form.lockable, partial=fitting is not None)
+
+
+async def _fitting(survey: Survey, expired: Expired, partial: set[str]) -> str | None:
+    """The partial index that has all rows of the rule, by the word of the planner, which would read it in its order."""
+    if not partial:
+        return None
+    within = replace(expired, indexed=expired.where)
+    async with survey.connection.transaction():
+        await survey.connection.execute(within.sql("by_index"))
+        query = within.sql("boundary", **{"from": FROM})
+        read = await nodes(survey.connection, query, expired.bound, None, None, 1)
+    if any("Sort" in str(node["Node Type"]) for node in read):
+        return None
+    return next((str(node["Index Name"]) for node in read if node.get("Index Name") in partial), None)
 
 
 def looks_elsewhere(where: str | None) -> bool:
@@ -181,13 +164,15 @@ def looks_elsewhere(where: str | None) -> bool:
     return re.search(r"\b(select|table|values|with)\b", where or "", re.IGNORECASE) is not None
 
 
-def _shown(bound: datetime | date) -> str:
+def shown(bound: datetime | date) -> str:
+    """The cutoff as people read it."""
     if isinstance(bound, datetime):
         return bound.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds") + " UTC"
     return bound.isoformat()
 
 
-def _would_empty(rule: Retention, relation: Relation) -> str:
+def would_empty(rule: Retention, relation: Relation) -> str:
+    """What the guard says where no row would stay."""
     return (
         f"every row of {relation.table} is older than {rule.keep}, so the table would be left empty and nothing was "
         "deleted; if that is meant, set allow_empty = true on this rule"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from asyncpg import Connection, PostgresLogMessage
+from asyncpg import Connection, PostgresLogMessage, Record
 
+from maintenance.database import fetch_one
 from maintenance.errors import Blocked
 from maintenance.names import Table
 
@@ -13,8 +14,10 @@ _PATIENCE = 20
 _PAUSE = 0.1
 
 
-async def stamped(connection: Connection, table: Table, oid: int, command: str, stamp: str) -> None:
-    """Run the command and see that the table's stamp moves; up to 2 s later, as PostgreSQL 14 reports with a delay.
+async def stamped(connection: Connection, table: Table, oid: int, command: str, look: str) -> tuple[Record, Record]:
+    """Run the command and see that the table's `stamp` moves; up to 2 s later, as PostgreSQL 14 reports with a delay.
+
+    Returns what `look` saw before and after it.
 
     Raises:
         Blocked: the stamp stayed where it was; the message has the server's warnings.
@@ -24,7 +27,7 @@ async def stamped(connection: Connection, table: Table, oid: int, command: str, 
     def heard(_connection: object, message: PostgresLogMessage) -> None:
         warnings.append(message.message or str(message))
 
-    before = await connection.fetchval(stamp, oid)
+    before = await fetch_one(connection, look, oid)
     connection.add_log_listener(heard)
     try:
         await connection.execute(command)
@@ -33,9 +36,9 @@ async def stamped(connection: Connection, table: Table, oid: int, command: str, 
     finally:
         connection.remove_log_listener(heard)
     for attempt in range(_PATIENCE):
-        after = await connection.fetchval(stamp, oid)
-        if after is not None and after != before:
-            return
+        after = await fetch_one(connection, look, oid)
+        if after["stamp"] is not None and after["stamp"] != before["stamp"]:
+            return before, after
         if warnings and attempt:
             break
         await asyncio.sleep(_PAUSE)

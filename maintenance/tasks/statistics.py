@@ -60,7 +60,13 @@ async def _plan(survey: Survey) -> list[Step]:
             continue
         need, why = reason
         only = Fragment("only" if row["partitioned"] and major >= ANALYZE_ONLY else "")
-        steps.append(StatisticsStep(table=table, oid=row["oid"], rows=0, exact=True, summary=why, need=need, only=only))
+        steps.append(
+            StatisticsStep(
+                table=table, oid=row["oid"], rows=0, exact=True, summary=why, need=need, only=only,
+                # A parent reads its partitions, which must have been analyzed by then, and before 18 locks them.
+                jobs=1 if row["partitioned"] else survey.policy.vacuum.jobs,
+            )
+        )  # fmt: skip
     return steps
 
 

@@ -11,10 +11,10 @@ import asyncpg
 from asyncpg import Connection
 from asyncpg import exceptions as pg
 
-from maintenance.catalog import Relation, find
+from maintenance.catalog import Leaf, Relation, find
 from maintenance.database import fetch_one, limit_statements
 from maintenance.errors import PolicyError
-from maintenance.models import Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.models import Settled, Step, StepStatus, StopReason, Took, Verdict
 from maintenance.names import Fragment, Table, TableName, quoted
 from maintenance.policy import Policy
 from maintenance.sql import statement
@@ -31,6 +31,8 @@ class Survey:
     """Seconds that a count may take; None where nobody asks for numbers, as in a run."""
     changed_at: Mapping[str, datetime] = field(default_factory=dict)
     """When a run last deleted or rewrote rows, by table."""
+    took: Mapping[tuple[str, str], Took] = field(default_factory=dict)
+    """How long the last turn of a step took, by task and table."""
     only_changed: bool = False
     """Statistics of the tables in `changed_at` and no others."""
 
@@ -47,8 +49,20 @@ class Survey:
 
     async def estimate(self, sql: str, *args: object) -> int:
         """Rows that the planner expects of a query, without running it."""
-        plan = await self.connection.fetchval("explain (format json) " + sql, *args)
-        return int(json.loads(plan)[0]["Plan"]["Plan Rows"])
+        root, *_ = await nodes(self.connection, sql, *args)
+        return int(str(root["Plan Rows"]))
+
+
+async def nodes(connection: Connection, sql: str, *args: object) -> list[Mapping[str, object]]:
+    """The nodes of the plan that the planner makes of a query, from the top, without running it."""
+    plan = await connection.fetchval("explain (format json) " + sql, *args)
+    found: list[Mapping[str, object]] = []
+    ahead = [json.loads(plan)[0]["Plan"]]
+    while ahead:
+        node = ahead.pop(0)
+        found.append(node)
+        ahead += node.get("Plans", [])
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +82,8 @@ class Task:
     drafts: Callable[[Policy], list[Draft]]
     late: bool = False
     """Planned when its turn comes, since it looks at what the tasks before it changed."""
+    check: Callable[[Survey], Awaitable[None]] | None = None
+    """Whether the server takes the policy's values, of a late task too: asked before anything is written."""
 
 
 async def located(survey: Survey, task: str, name: TableName) -> Relation | Settled:
@@ -88,6 +104,14 @@ async def located(survey: Survey, task: str, name: TableName) -> Relation | Sett
         summary="this database has no such table",
         verdict=Verdict(status=StepStatus.ABSENT, stop_reason=StopReason.DONE),
     )
+
+
+def proven(task: str, leaf: Leaf, subject: str, rule: str, why: str) -> Settled:
+    """The step that has nothing to do, by the word of the catalogs: no row was read for it."""
+    return Settled(
+        task=task, strategy="catalog", table=leaf.table, oid=leaf.oid, subject=subject, rule=rule, rows=0, exact=True,
+        summary=why, verdict=Verdict(status=StepStatus.SUCCEEDED, stop_reason=StopReason.DONE),
+    )  # fmt: skip
 
 
 async def accepted(survey: Survey, sql: str, what: str) -> None:

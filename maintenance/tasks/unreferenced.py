@@ -34,7 +34,7 @@ class Usage:
     witnesses: tuple[Fragment, ...]
     """Whether each referencing table still has something to say; none where the policy does not care."""
 
-    def sql(self, name: str, table: Table) -> str:
+    def sql(self, name: str, table: Table, **more: Fragment) -> str:
         """A statement of unreferenced.sql for the catalog, or one of its partitions."""
         changed = counted = Fragment("")
         if self.count_column is not None:
@@ -44,7 +44,7 @@ class Usage:
         return statement(
             NAME, name, table=table.sql, column=self.column.sql, equals=self.equals, uses=self.uses,
             witnessed=listed([*self.witnesses] or [Fragment("true")], " and "), changed=changed, counted=counted,
-            updated=Fragment("(select count(*) from counted)" if counted else "0"),
+            updated=Fragment("(select count(*) from counted)" if counted else "0"), **more,
         )  # fmt: skip
 
 
@@ -83,14 +83,26 @@ class UnreferencedStep(Step):
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """Lock what nothing refers to and what has a wrong count; then judge again, waiting for nothing, and write."""
 
-        async def work(first: heap.Tid, last: heap.Tid) -> tuple[int, int]:
-            found = await connection.fetch(self.usage.sql("claim_stretch", self.table), first, last)
-            if not found:
-                return 0, 0
-            row = await fetch_one(connection, self.usage.sql("sweep_claimed", self.table), heap.addresses(found))
-            return row["removed"], row["updated"]
+        async def work(first: heap.Tid, last: heap.Tid, patience: Fragment) -> heap.Share:
+            claim = self.usage.sql("claim_stretch", self.table, patience=patience)
+            found = await connection.fetch(claim, first, last)
+            removed = updated = held = 0
+            if found:
+                sweep = self.usage.sql("sweep_claimed", self.table)
+                removed, updated = await fetch_one(connection, sweep, heap.addresses(found))
+            if patience is heap.PASS_OVER:
+                held = await connection.fetchval(self.usage.sql("count_stretch", self.table), first, last)
+            return heap.Share(rows=removed, updated=updated, held=held)
 
         return await heap.stretch(connection, self.oid, cursor, limit, work)
+
+    def past_locks(self, cursor: Cursor | None) -> Cursor | None:
+        """Over rows that others hold."""
+        return heap.past_locks(cursor)
+
+    def go_on(self, cursor: Cursor) -> Cursor | None:
+        """At the block where the earlier slice stopped."""
+        return heap.go_on(cursor)
 
     def resume(self, cursor: Cursor) -> Cursor | None:
         """At the block where the earlier run stopped."""

@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from asyncpg import Connection, Record
+from asyncpg import exceptions as pg
 
+from maintenance.errors import PolicyError
 from maintenance.models import Batch, Cursor, Step
-from maintenance.names import Fragment, Table, listed
+from maintenance.names import Fragment, Table, listed, literal
 from maintenance.policy import Policy, Vacuum
+from maintenance.refusals import first_line
 from maintenance.sql import statement
+from maintenance.tasks.expectation import expected, speed
 from maintenance.tasks.stamp import stamped
 from maintenance.tasks.survey import Draft, Survey, Task
 from maintenance.tasks.upkeep import chosen, upkeep
 
 NAME = "vacuum"
+UPKEEP = "upkeep"
+NEWER_OPTIONS = 16
+"""Major from which VACUUM has BUFFER_USAGE_LIMIT and leaves the database's own statistics for later.
+https://www.postgresql.org/docs/release/16.0/"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +41,14 @@ class VacuumStep(Step):
         Raises:
             Blocked: the server skipped the table, as it does with no more than a warning where a privilege is missing.
         """
-        before = int(await connection.fetchval(statement("upkeep", "dead_rows"), self.oid))
-        command = statement("upkeep", "vacuum", options=self.options, table=self.table.sql)
-        await stamped(connection, self.table, self.oid, command, statement("upkeep", "last_vacuum"))
-        after = int(await connection.fetchval(statement("upkeep", "dead_rows"), self.oid))
-        note = f"{max(before - after, 0):,} dead rows removed"
-        if after > before * 0.5 and after > 0:
-            note += f", {after:,} could not be: an old transaction, a replication slot or a standby may still need them"
+        command = statement(UPKEEP, "vacuum", options=self.options, table=self.table.sql)
+        was, is_ = await stamped(connection, self.table, self.oid, command, statement(UPKEEP, "last_vacuum"))
+        note = f"{max(was['dead'] - is_['dead'], 0):,} dead rows removed"
+        if is_["dead"] > was["dead"] * 0.5:
+            note += (
+                f", {is_['dead']:,} could not be: an old transaction, a replication slot or a standby may still need "
+                "them"
+            )
         return Batch(done=True, note=note)
 
 
@@ -48,24 +57,62 @@ def drafts(policy: Policy) -> list[Draft]:
     return [Draft(task=NAME, table=None, plan=_plan)]
 
 
+async def _check(survey: Survey) -> None:
+    """Let the server judge what it alone can.
+
+    Raises:
+        PolicyError: the ring of buffers cannot have that size.
+    """
+    limit = survey.policy.vacuum.buffer_usage_limit
+    if limit is None or _major(survey) < NEWER_OPTIONS:
+        return
+    try:
+        await survey.connection.execute(statement(UPKEEP, "take_buffer_usage_limit"), limit)
+    except pg.InvalidParameterValueError as error:
+        raise PolicyError(
+            f"[vacuum] buffer_usage_limit = {limit!r} is no size that VACUUM takes ({first_line(error)}); write '0' or "
+            "one from '128kB' to '16GB'."
+        ) from error
+
+
 async def _plan(survey: Survey) -> list[Step]:
     rule = survey.policy.vacuum
-    major = survey.connection.get_server_version().major
     needy: list[tuple[float, str, Table, Record]] = []
     for row in await upkeep(survey):
         table = Table(schema=row["schema"], name=row["name"])
         reasons = _reasons(rule, row, survey)
         if reasons and not row["partitioned"] and chosen(table, rule.tables):
             why = ", ".join(text for _, text in sorted(reasons, reverse=True))
-            needy.append((max(score for score, _ in reasons), why, table, row))
-    needy.sort(key=lambda one: -one[0])
+            # To two digits: of what needs it about as much, the largest comes first, which packs best side by side.
+            needy.append((float(f"{max(score for score, _ in reasons):.2g}"), why, table, row))
+    if not needy:
+        return []
+    major = _major(survey)
+    sizes = await _sizes(survey, [row["oid"] for *_, row in needy])
+    took = {table: last for (task, table), last in survey.took.items() if task == NAME}
+    others = speed(took.values())
+    needy.sort(key=lambda one: (-one[0], -sizes.get(one[3]["oid"], 0)))
+    # Without it the limit would silently not be one.
+    lacking = rule.buffer_usage_limit is not None and major < NEWER_OPTIONS
     return [
         VacuumStep(
-            table=table, rows=0, exact=True, summary=why, need=need, oid=row["oid"],
-            options=_options(rule, major, aged=_is_aged(rule, row), last=place == len(needy)),
+            table=table, rows=0, exact=True, need=need, oid=row["oid"], jobs=rule.jobs,
+            summary=f"{why}; without buffer_usage_limit, which came with PostgreSQL 16" if lacking else why,
+            options=_options(rule, major, aged=_is_aged(rule, row)),
+            expected=expected(sizes.get(row["oid"]), took.get(str(table)), others),
+            closing=statement(UPKEEP, "vacuum_database") if major >= NEWER_OPTIONS else None,
         )
-        for place, (need, why, table, row) in enumerate(needy, start=1)
+        for need, why, table, row in needy
     ]  # fmt: skip
+
+
+async def _sizes(survey: Survey, oids: list[int]) -> dict[int, int]:
+    """Bytes of these tables, as far as nobody's lock is in the way: they are only for an estimate."""
+    try:
+        rows = await survey.connection.fetch(statement(UPKEEP, "sizes"), oids)
+    except pg.LockNotAvailableError:
+        return {}
+    return {row["oid"]: row["bytes"] for row in rows if row["bytes"] is not None}
 
 
 def _reasons(rule: Vacuum, row: Record, survey: Survey) -> list[tuple[float, str]]:
@@ -90,14 +137,21 @@ def _is_aged(rule: Vacuum, row: Record) -> bool:
     return bool(max(row["xid_age"], row["multixact_age"]) > rule.xid_age)
 
 
-def _options(rule: Vacuum, major: int, *, aged: bool, last: bool) -> Fragment:
+def _options(rule: Vacuum, major: int, *, aged: bool) -> Fragment:
     options = [Fragment("analyze"), Fragment(f"truncate {'true' if rule.truncate else 'false'}")]
     if aged:
         options.append(Fragment("freeze"))
-    if major >= 16 and not last:
-        # Every VACUUM looks through pg_class for the database-wide horizon; once, at the end, is enough.
+    if rule.parallel is not None:
+        options.append(Fragment(f"parallel {rule.parallel:d}"))
+    if major >= NEWER_OPTIONS:
         options.append(Fragment("skip_database_stats"))
+        if rule.buffer_usage_limit is not None:
+            options.append(Fragment(f"buffer_usage_limit {literal(rule.buffer_usage_limit)}"))
     return listed(options)
 
 
-TASK = Task(name=NAME, drafts=drafts, late=True)
+def _major(survey: Survey) -> int:
+    return int(survey.connection.get_server_version().major)
+
+
+TASK = Task(name=NAME, drafts=drafts, late=True, check=_check)

@@ -33,11 +33,23 @@ class Events(Witness):
 
     def __init__(self, about: About) -> None:
         self._about = about
+        self._held: set[tuple[str, str, str]] = set()
 
     def run_began(self, run_id: int, name: str, scheduler: str) -> None:
         """The run has an id from now on."""
         self._about = replace(self._about, run_id=run_id, name=name)
         self._log(logging.INFO, Event.RUN_BEGAN, f"Run {run_id} {name} began", scheduler=scheduler)
+
+    def unseen(self, what: str) -> None:
+        """A warning, as the policy asks for what is not done."""
+        self._log(logging.WARNING, Event.LIMIT_UNSEEN, what)
+
+    def held(self, step: Step, why: str) -> None:
+        """One record a step, at the first time; how long it was in all, its last record says."""
+        if step.place not in self._held:
+            self._held.add(step.place)
+            sentence = f"{step.task} {step.table} holds back: {why}"
+            self._log(logging.INFO, Event.HELD_BACK, sentence, task=step.task, table=str(step.table))
 
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         """One record a step."""
@@ -54,6 +66,7 @@ class Events(Witness):
             updated=outcome.updated,
             batches=outcome.batches,
             seconds=outcome.seconds,
+            paused=outcome.paused,
             table_bytes=outcome.table_bytes,
             lag=outcome.lag,
             sqlstate=verdict.sqlstate,

@@ -52,6 +52,10 @@ STEP_DURATION = Metric(
     name="maintenance.step.duration", kind="histogram", unit="s", attributes=(TASK, TABLE, STATUS), boundaries=_LONG,
     meaning="How long a step took.",
 )  # fmt: skip
+PAUSED = _metric(
+    "counter", "maintenance.lag.paused", "s", (TASK, TABLE),
+    "Seconds in which steps held back for a replica, the WAL or sessions that waited.",
+)  # fmt: skip
 RUN_DURATION = Metric(
     name="maintenance.run.duration", kind="histogram", unit="s", attributes=(RUN_NAME, STATUS), boundaries=_LONG,
     meaning="How long a slice of a run took, from the connection to the last line in the ledger.",
@@ -64,7 +68,7 @@ TABLE_SIZE = _metric("gauge", "maintenance.table.size", "By", (TABLE,), "Size of
 DATABASE_SIZE = _metric("gauge", "maintenance.database.size", "By", (), "Size of the database.")
 
 METRICS = (
-    ROWS, BATCHES, STOPS, RUNS, BATCH_DURATION, STEP_DURATION, RUN_DURATION, LAG, TABLE_SIZE, DATABASE_SIZE,
+    ROWS, BATCHES, STOPS, RUNS, BATCH_DURATION, STEP_DURATION, PAUSED, RUN_DURATION, LAG, TABLE_SIZE, DATABASE_SIZE,
 )  # fmt: skip
 
 

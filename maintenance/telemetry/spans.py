@@ -65,7 +65,7 @@ class TelemetryWitness(Events):
         self._began = time.monotonic()
         self._began_at = time.time_ns()
         self._lags: dict[str, float] = {}
-        self._step: Span | None = None
+        self._steps: dict[tuple[str, str, str], Span] = {}
         self._span: Span | None = None
 
     def run_began(self, run_id: int, name: str, scheduler: str) -> None:
@@ -78,7 +78,17 @@ class TelemetryWitness(Events):
 
     def began(self, step: Step) -> None:
         """The step's span begins."""
-        self._step = self._started(step)
+        self._steps[step.place] = self._started(step)
+
+    def unseen(self, what: str) -> None:
+        """Belongs to the run's span."""
+        with _within(self._run):
+            super().unseen(what)
+
+    def held(self, step: Step, why: str) -> None:
+        """Belongs to the step's span."""
+        with _within(self._steps.get(step.place) or self._run):
+            super().held(step, why)
 
     def advanced(self, step: Step, batch: Batch, rows: int, seconds: float) -> None:
         """Counted at once, so that a long step is seen to move."""
@@ -91,8 +101,7 @@ class TelemetryWitness(Events):
 
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         """The step's span ends, and its figures are measured."""
-        span = self._step or self._started(step)
-        self._step = None
+        span = self._steps.pop(step.place, None) or self._started(step)
         with _within(span):
             super().ended(step, verdict, outcome)
         span.set_attributes(
@@ -102,6 +111,7 @@ class TelemetryWitness(Events):
                 "maintenance.rows": outcome.rows,
                 "maintenance.updated": outcome.updated,
                 "maintenance.batches": outcome.batches,
+                "maintenance.paused": outcome.paused,
             }
         )
         if verdict.sqlstate:
@@ -116,6 +126,7 @@ class TelemetryWitness(Events):
         record = self._instruments.record
         record(metrics.STOPS, 1, step.task, str(verdict.stop_reason))
         record(metrics.STEP_DURATION, outcome.seconds, step.task, table, str(verdict.status))
+        record(metrics.PAUSED, outcome.paused, step.task, table)
         if outcome.table_bytes is not None:
             record(metrics.TABLE_SIZE, outcome.table_bytes, table)
         if outcome.lag is not None:
@@ -145,23 +156,23 @@ class TelemetryWitness(Events):
             self._instruments.record(metrics.DATABASE_SIZE, database_bytes)
 
     def run_failed(self, error: BaseException) -> None:
-        """Ends the step that was going on; words that name no task are not a run, and not counted as one."""
+        """Ends the steps that were going on; words that name no task are not a run, and not counted as one."""
         if self._about.run_id is not None:
             self._run.set_attribute("maintenance.run.id", self._about.run_id)
-        for span in (self._step, self._run):
-            if span is not None:
-                span.set_attribute("error.type", type(error).__name__)
-                span.set_status(Status(StatusCode.ERROR, str(error)))
+        going_on = [*self._steps.values(), self._run]
+        for span in going_on:
+            span.set_attribute("error.type", type(error).__name__)
+            span.set_status(Status(StatusCode.ERROR, str(error)))
         self._run.set_attribute(metrics.STATUS, str(RunStatus.FAILED))
-        with _within(self._step or self._run):
+        with _within(going_on[0]):
             super().run_failed(error)
         if not isinstance(error, UsageError):
             self._counted(RunStatus.FAILED)
 
     async def close(self) -> None:
         """End what is open and deliver, in 5 s at most: the process may be frozen or gone a moment later."""
-        if self._step is not None:
-            self._step.end()
+        for span in self._steps.values():
+            span.end()
         if self._span is not None:
             self._span.end()
         await self._pipelines.flush()

@@ -9,8 +9,10 @@ import re
 import subprocess
 
 from tests.databases import Database
+from tests.sessions import all_waiting, application, counted, locked
 
 ESCAPE = "\x1b"
+_QUIET = "with (autovacuum_enabled = false)"
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9|10)\d(?:;\d+)*m")
 
 
@@ -65,6 +67,36 @@ async def test_on_a_terminal_there_are_bars_and_colours(fleet: Database) -> None
     assert re.search(r"\d+ of \d+", shown)
     assert COLOUR.search(shown)
     assert "Run 1 daily-cleanup" in shown
+
+
+async def test_on_a_terminal_each_step_that_goes_on_has_its_bar(database: Database) -> None:
+    for name in ("first", "second"):
+        await database.execute(f"create table {name} as select generate_series(1, 300) id")
+    await counted(database)
+    database.write_policy("[vacuum]\ninsert_rows = 0\ninsert_fraction = 0\njobs = 2\n")
+    async with locked(database, "first, second", "share update exclusive") as holder:
+        shown = asyncio.create_task(on_terminal(database, "run", "vacuum"))
+        await all_waiting(database, 2)
+        await asyncio.sleep(0.3)  # the bars are drawn ten times a second
+        await holder.execute("rollback")
+    frames = (await shown).split("all steps")
+    assert any("vacuum first" in frame and "vacuum second" in frame for frame in frames)
+    assert re.search(r"2 of 2", frames[-1])
+
+
+async def test_what_a_vacuum_could_not_remove_is_shown_and_mere_figures_are_not(database: Database) -> None:
+    for name in ("kept", "gone"):
+        await database.execute(f"create table {name} {_QUIET} as select generate_series(1, 300) id")
+    await database.execute("delete from gone where id <= 200")
+    database.write_policy("[vacuum]\ndead_rows = 100\n")
+    async with application(database) as reader:
+        await reader.execute("begin isolation level repeatable read; select from kept")
+        await database.execute("delete from kept where id <= 200")
+        await counted(database)
+        done = await database.cli("run", "vacuum")
+    shown = " ".join(done.stdout.split())
+    assert "vacuum kept: 0 dead rows removed, 200 could not be: an old transaction" in shown
+    assert "vacuum gone:" not in shown
 
 
 async def test_no_color_is_honoured_on_a_terminal(fleet: Database) -> None:

@@ -15,6 +15,7 @@ import pytest
 from maintenance.telemetry.instruments import METRICS
 from tests.collector import KEY, Collector, insights, otlp, plain
 from tests.databases import ROOT, Database, fresh
+from tests.sessions import all_waiting, counted, locked
 
 RULE = '[[retention]]\ntable = "log"\ncolumn = "created_at"\nkeep = "30 days"\n'
 SCHEMA = """
@@ -91,6 +92,27 @@ async def test_a_run_reaches_an_otlp_collector_whole_and_the_terminal_shows_noth
     assert {plain(record.attributes)["run_id"] for record in collector.logs} == {1}
     assert collector.logs[-1].body.string_value == "Run 1 retention succeeded: 70 rows deleted."
     assert {resource["service.name"] for resource in collector.resources} == {"postgresql-maintenance"}
+
+
+async def test_steps_side_by_side_have_each_its_span_and_its_record(database: Database, collector: Collector) -> None:
+    tables = [f"t{n}" for n in range(4)]
+    for name in tables:
+        await database.execute(f"create table {name} as select generate_series(1, 300) id")
+    await counted(database)
+    database.write_policy("[vacuum]\ninsert_rows = 0\ninsert_fraction = 0\njobs = 4\n")
+    async with locked(database, ", ".join(tables), "share update exclusive") as holder:
+        running = asyncio.create_task(database.cli("run", "vacuum", **collector.environment))
+        await all_waiting(database, 4)
+        await holder.execute("rollback")
+        assert (await running).returncode == 0
+    (run,) = collector.spans("maintenance.run")
+    steps = collector.spans("maintenance.step")
+    assert {step.parent_span_id for step in steps} == {run.span_id}
+    assert max(step.start_time_unix_nano for step in steps) < min(step.end_time_unix_nano for step in steps)
+    spans = {step.span_id: plain(step.attributes)["maintenance.table"] for step in steps}
+    assert sorted(spans.values()) == [f"public.{name}" for name in tables]
+    ended = [record for record in collector.logs if record.event_name == "step_ended"]
+    assert {record.span_id: plain(record.attributes)["table"] for record in ended} == spans
 
 
 async def test_all_that_arrives_is_in_the_document_and_the_other_way_round(

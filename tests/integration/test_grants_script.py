@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from maintenance import grants
@@ -140,6 +142,22 @@ async def test_before_17_the_owners_stand_for_maintain_and_may_be_left_out(
             assert (await odd.run(*TASKS, target=plain)).status is RunStatus.SUCCEEDED
     finally:
         await odd.execute('drop owned by "The Owner" cascade; drop role "The Owner"')
+
+
+async def test_a_limit_on_replicas_asks_an_administrator_for_the_right_to_see_them(odd: Database) -> None:
+    assert (await asked(odd)).monitoring == ()
+    odd.write_policy(POLICY + '[lag]\nreplay = "10 seconds"\n')
+    given = await asked(odd)
+    granted = rendered(given).split("\ncommit;")[1]
+    assert '\ngrant pg_read_all_stats to "My ""App""' in granted
+    document = await odd.cli_json("sql", "grants", "--role", NAME)
+    assert document["monitoring"] == [{"sql": str(grant), "why": grant.why} for grant in given.monitoring]
+    async with member(odd, NAME, least(replace(given, monitoring=()))) as plain:
+        run = await odd.run(*CLEANUP, target=plain)
+        assert (run.status, run.rows) == (RunStatus.SUCCEEDED, 10)
+        assert "[lag] replay is off" in (run.note or "")
+        await odd.execute(least(given))
+        assert (await odd.run(*CLEANUP, target=plain)).note is None
 
 
 async def test_the_role_is_told_of_a_run_by_another_role(odd: Database) -> None:

@@ -86,7 +86,7 @@ ROWS_LEFT = "select name || ' ' || coalesce(device::text, '-') from events order
 async def test_retention_takes_the_same_rows_of_every_layout(database: Database, layout: str, index: str) -> None:
     tables, leaves = LAYOUTS[layout]
     await database.execute(tables + ROWS + index)
-    plan = await database.plan("retention", policy=RETENTION)
+    plan = await database.plan("retention", policy=f'{RETENTION}partitions = "rows"')
     run = await database.run("retention")
     assert {s.table.name for s in plan.steps} == leaves
     assert {s.strategy for s in plan.steps} == {"keyset" if index else "heap"}
@@ -129,7 +129,7 @@ async def test_rows_equal_by_all_columns_in_several_partitions_keep_exactly_one(
 async def test_the_guard_judges_the_whole_table_so_an_old_partition_may_become_empty(database: Database) -> None:
     await database.execute(LAYOUTS["by the column"][0])
     await database.execute("insert into events values ('old', 1, '2001-01-01'), ('new', 1, now())")
-    run = await database.run("retention", policy=RETENTION)
+    run = await database.run("retention", policy=f'{RETENTION}partitions = "rows"')
     assert (run.status, step(run, "retention", "public.old").rows) == (RunStatus.SUCCEEDED, 1)
     assert await database.values("select count(*) from old") == [0]
     assert await database.values(ROWS_LEFT) == ["new 1"]

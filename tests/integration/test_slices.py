@@ -379,8 +379,9 @@ async def test_a_run_that_nobody_could_go_on_with_is_failed(logs: Database) -> N
 async def test_a_ledger_of_an_older_version_is_brought_up_to_date(logs: Database) -> None:
     await logs.run("retention", tables=["other"])
     await logs.execute(
-        "drop table maintenance.pause; alter table maintenance.run drop column slices, drop column request, "
-        "drop column tables, drop column requested_by, drop column budget, drop column spent"
+        "drop table maintenance.pause; alter table maintenance.step drop column paused;"
+        " alter table maintenance.run drop column slices, drop column request, "
+        "drop column tables, drop column requested_by, drop column budget, drop column spent, drop column note"
     )
     run = await logs.run("retention")
     assert (run.status, run.slices) == (RunStatus.SUCCEEDED, 1)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 from datetime import datetime
 
 import pytest
 
+from maintenance.errors import PolicyError
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, StepStatus, StopReason
 from tests.databases import Database, planned_step, step
-from tests.sessions import LEDGER_GRANTS, application, counted, locked, role, waiting
+from tests.sessions import LEDGER_GRANTS, application, counted, role, said
 
 _QUIET = "with (autovacuum_enabled = false)"
 _THRESHOLDS = """
@@ -20,7 +21,6 @@ dead_fraction = 0.1
 insert_rows = 200
 insert_fraction = 0.5
 """
-_STATEMENT = "select query from pg_stat_activity where pid = $1"
 _KEEP_30_DAYS = """
 [[retention]]
 table = "{table}"
@@ -79,6 +79,16 @@ async def test_the_neediest_table_goes_first(database: Database) -> None:
     assert [str(s.table) for s in plan.steps] == [s.table for s in run.steps] == ["public.b", "public.c", "public.a"]
     assert planned_step(plan, "vacuum", "public.b").summary == "900 dead rows"
     assert step(run, "vacuum", "public.b").note == "900 dead rows removed"
+
+
+async def test_of_tables_that_need_it_about_as_much_the_largest_goes_first(database: Database) -> None:
+    for name, rows in (("a", 10_000), ("b", 100_000), ("c", 30_000), ("d", 1000)):
+        await made(database, name, rows)
+        await database.execute(f"delete from {name} where id <= {0.301 if name == 'a' else 0.3} * {rows}")
+    await database.execute("delete from d where id <= 500")
+    await counted(database)
+    plan = await database.plan("vacuum", policy="[vacuum]\ndead_rows = 0\ndead_fraction = 0.1")
+    assert [str(s.table) for s in plan.steps] == ["public.d", "public.b", "public.c", "public.a"]
 
 
 async def test_a_table_that_a_run_deleted_from_is_vacuumed_in_that_run_though_under_the_thresholds(
@@ -203,24 +213,90 @@ async def test_what_an_old_transaction_still_needs_is_said(database: Database) -
         assert "300 could not be: an old transaction" in (step(run, "vacuum").note or "")
 
 
-@pytest.mark.parametrize("truncate", ["true", "false"])
-async def test_the_options_are_those_that_the_server_has(database: Database, truncate: str) -> None:
-    """The horizon of the whole database is computed once a run, by its last VACUUM."""
+_OPTIONS = (
+    ("", "", ""),
+    ("truncate = false", "", ""),
+    ("parallel = 0", ", parallel 0", ""),
+    ('parallel = 2\nbuffer_usage_limit = "2MB"', ", parallel 2", ", buffer_usage_limit '2MB'"),
+)
+
+
+@pytest.mark.parametrize(("lines", "options", "newer"), _OPTIONS)
+async def test_the_options_are_those_that_the_server_has(
+    database: Database, lines: str, options: str, newer: str
+) -> None:
+    """The horizon of the whole database is computed once, after all tables, where the server can leave it alone."""
     for name, rows in (("a", 402), ("b", 201)):
         await database.execute(f"create table {name} {_QUIET} as select generate_series(1, {rows}) id")
     await counted(database)
-    policy = f"{_THRESHOLDS}\ntruncate = {truncate}"
-    async with locked(database, "b", "share update exclusive") as second:
-        async with locked(database, "a", "share update exclusive"):
-            run = asyncio.create_task(database.run("vacuum", policy=policy))
-            pid = await waiting(database)
-            said = await database.values(_STATEMENT, pid)
-        while len(said) < 2 or said[0] == said[1]:
-            said = [said[0], *await database.values(_STATEMENT, await waiting(database))]
-        await second.execute("rollback")
-    assert (await run).status is RunStatus.SUCCEEDED
-    newer = ", skip_database_stats" if database.connection.get_server_version().major >= 16 else ""
-    assert said == [
-        f'vacuum (analyze, truncate {truncate}{newer}) "public"."a"',
-        f'vacuum (analyze, truncate {truncate}) "public"."b"',
+    async with said(database) as statements:
+        run = await database.run("vacuum", policy=f"{_THRESHOLDS}\n{lines}")
+    assert run.status is RunStatus.SUCCEEDED
+    truncate = "false" if "truncate" in lines else "true"
+    is_newer = database.connection.get_server_version().major >= 16
+    newer = f", skip_database_stats{newer}" if is_newer else ""
+    assert [sql for sql in statements if sql.startswith("vacuum")] == [
+        f'vacuum (analyze, truncate {truncate}{options}{newer}) "public"."a"',
+        f'vacuum (analyze, truncate {truncate}{options}{newer}) "public"."b"',
+        *(["vacuum (only_database_stats)"] if is_newer else []),
     ]
+
+
+async def test_nothing_is_done_for_the_database_where_no_table_was_vacuumed(database: Database) -> None:
+    await made(database, "t")
+    await counted(database)
+    async with said(database) as statements:
+        await database.run("vacuum", policy=_THRESHOLDS)
+    assert not any(sql.startswith("vacuum") for sql in statements)
+
+
+async def test_the_horizon_of_the_database_moves_also_for_a_role_without_rights_on_it(database: Database) -> None:
+    await Ledger(database.connection).install()
+    await database.execute(f"create table t {_QUIET} as select generate_series(1, 201) id")
+    await counted(database)
+    # All tables are young now, and the database has yet to hear of it.
+    skip = ", skip_database_stats" if database.connection.get_server_version().major >= 16 else ""
+    await database.execute("select pg_current_xact_id()")
+    await database.execute(f"vacuum (freeze{skip})")
+    horizon = "select age(datfrozenxid) from pg_database where datname = current_database()"
+    before = await database.values(horizon)
+    async with role(database, *LEDGER_GRANTS, "alter table t owner to {role}") as plain:
+        await database.execute("insert into t select generate_series(1, 500)")
+        await counted(database)
+        run = await database.run("vacuum", policy=_THRESHOLDS, target=plain)
+        done = step(run, "vacuum", "public.t")
+        assert (done.status, "failed" in (done.note or "")) == (StepStatus.SUCCEEDED, False)
+    after = await database.values(horizon)
+    assert not skip or after[0] < before[0]
+
+
+_SIZES = (
+    ("0", True),
+    ("128kB", True),
+    ("2 MB", True),
+    ("16GB", True),
+    ("1kB", False),
+    ("32GB", False),
+    ("-1", False),
+    ("much", False),
+    ("2MB') t; drop table t; --", False),
+)
+
+
+@pytest.mark.parametrize(("limit", "fits"), _SIZES)
+async def test_the_server_judges_the_buffer_usage_limit_before_anything_is_written(
+    database: Database, limit: str, fits: bool
+) -> None:
+    await database.execute(f"create table t {_QUIET} as select generate_series(1, 201) id")
+    await counted(database)
+    database.write_policy(f"{_THRESHOLDS}\nbuffer_usage_limit = {json.dumps(limit)}")
+    has_it = database.connection.get_server_version().major >= 16
+    if has_it and not fits:
+        for verb in (database.plan, database.run):
+            with pytest.raises(PolicyError, match=r"\[vacuum\] buffer_usage_limit = .* is no size that VACUUM takes"):
+                await verb("weekly-vacuum")
+        assert await database.values("select to_regnamespace('maintenance')::text") == [None]
+    else:
+        summary = planned_step(await database.plan("vacuum"), "vacuum").summary
+        assert ("without buffer_usage_limit, which came with PostgreSQL 16" in summary) is not has_it
+        assert (await database.run("vacuum")).status is RunStatus.SUCCEEDED

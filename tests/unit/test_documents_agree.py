@@ -12,7 +12,7 @@ import pytest
 import maintenance
 from maintenance import policy_file, settings
 from maintenance.__main__ import main
-from maintenance.policy import Duplicates, Orphans, Policy, Reference, Retention, Section, Unreferenced, Vacuum
+from maintenance.policy import Duplicates, Lag, Orphans, Policy, Reference, Retention, Section, Unreferenced, Vacuum
 from maintenance.telemetry.instruments import METRICS
 from maintenance.telemetry_settings import TELEMETRY
 from maintenance.variables import AZURE, LIBPQ, PREFIX, SETTINGS
@@ -21,7 +21,7 @@ from tests.databases import ROOT
 
 SECTIONS: dict[str, type[Section]] = {
     "retention": Retention, "duplicates": Duplicates, "orphans": Orphans, "unreferenced": Unreferenced,
-    "vacuum": Vacuum,
+    "vacuum": Vacuum, "lag": Lag,
 }  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def test_the_examples_of_the_policy_document_are_valid(name: str) -> None:
 def test_the_defaults_in_the_comments_of_our_own_policy_are_the_defaults() -> None:
     commented = re.findall(r"^# (\w+) = ([\d.]+)", read("maintenance.toml"), re.MULTILINE)
     assert commented
-    defaults = {key: field.default for key, field in Vacuum.model_fields.items()}
+    defaults = {key: field.default for section in (Vacuum, Lag) for key, field in section.model_fields.items()}
     assert {key: float(value) for key, value in commented} == {key: defaults[key] for key, _ in commented}
 
 

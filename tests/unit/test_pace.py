@@ -72,6 +72,18 @@ def test_a_batch_is_made_small_enough_for_what_is_left() -> None:
     assert 100 <= size < 1_000
 
 
+@pytest.mark.parametrize(("size", "following"), [(2_000, 1_000), (150, 100), (50_000, 4_000)])
+def test_a_batch_that_was_in_the_way_is_followed_by_one_half_as_large_and_then_they_grow_again(
+    size: int, following: int
+) -> None:
+    pace = Pace(_LIMITS, _TARGET)
+    pace.took(2_000, 0.001)
+    pace.halve(size)
+    assert pace.size_within(3600) == following
+    pace.took(following, 0.001)
+    assert pace.size_within(3600) == 2 * following
+
+
 @pytest.mark.parametrize(("left", "starts"), [(0.0, False), (0.02, False), (0.03, True)])
 def test_without_a_measure_a_batch_starts_unless_next_to_nothing_is_left(left: float, starts: bool) -> None:
     assert (Pace(_LIMITS, _TARGET).size_within(left) is not None) is starts

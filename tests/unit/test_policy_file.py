@@ -60,6 +60,8 @@ def refused(text: str) -> str:
         (VACUUM + "dead_row = 5", "vacuum.dead_row", "dead_rows"),
         (RETENTION.replace("[[retention]]", "[[retentoin]]"), "retentoin", "retention"),
         (VACUUM.replace("vacuum", "vaccum"), "vaccum", "vacuum"),
+        ('[lag]\nreplya = "1 s"', "lag.replya", "replay"),
+        ("[lagg]\nwaiting = 1", "lagg", "lag"),
     ],
 )  # fmt: skip
 def test_an_unknown_key_or_section_names_the_place_and_the_nearest_known_one(text: str, place: str, near: str) -> None:
@@ -103,6 +105,10 @@ def test_an_unknown_word_that_is_like_no_other_lists_those_that_are_known(
         ("[vacuum]\ndead_fraction = true", "vacuum.dead_fraction"),
         ("[vacuum]\ntables = [1]", "vacuum.tables[1]"),
         ('[vacuum]\ntables = [""]', "vacuum.tables[1]"),
+        ("[lag]\nreplay = 10", "lag.replay"),
+        ("[lag]\nwal = 16", "lag.wal"),
+        ("[lag]\nwaiting = true", "lag.waiting"),
+        ("[lag]\nwaiting = -1", "lag.waiting"),
     ],
 )
 def test_a_wrong_type_names_the_rule_by_its_number_and_the_key(text: str, place: str) -> None:
@@ -114,6 +120,7 @@ def test_a_wrong_type_names_the_rule_by_its_number_and_the_key(text: str, place:
 def test_single_brackets_around_a_list_of_rules_are_told_apart_from_double_ones() -> None:
     assert "[[retention]]" in refused(RETENTION.replace("[[retention]]", "[retention]"))
     assert "[vacuum]" in refused(VACUUM.replace("[vacuum]", "[[vacuum]]"))
+    assert "[lag]" in refused("[[lag]]\nwaiting = 1")
 
 
 @pytest.mark.parametrize(

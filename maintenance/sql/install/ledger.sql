@@ -39,6 +39,8 @@ create table if not exists maintenance.step (
 );
 
 -- Columns and states that an older ledger lacks.
+alter table maintenance.step
+    add column if not exists paused double precision not null default 0;
 alter table maintenance.run
     add column if not exists tables text[] not null default '{}',
     add column if not exists requested_by text,
@@ -46,6 +48,7 @@ alter table maintenance.run
     add column if not exists slices integer not null default 1,
     add column if not exists budget double precision,
     add column if not exists spent double precision not null default 0,
+    add column if not exists note text,
     drop constraint if exists run_status_check,
     add constraint run_status_check
         check (status in ('queued', 'running', 'succeeded', 'failed', 'skipped', 'interrupted'));
@@ -54,7 +57,7 @@ create index if not exists run_started_at on maintenance.run (started_at);
 create index if not exists step_run on maintenance.step (run_id);
 create index if not exists step_place on maintenance.step (task, table_name, rule, id desc);
 
--- The switch: while it has its row, no run does anything. The last thing that is made: where it is there, all is.
+-- The switch: while it has its row, no run does anything.
 create table if not exists maintenance.pause (
     only_one   boolean primary key default true check (only_one),
     since      timestamptz not null default clock_timestamp(),

@@ -1,0 +1,1 @@
+drop table events_1, events_2;

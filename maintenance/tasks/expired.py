@@ -1,0 +1,103 @@
+"""Expired rows: which they are, what would stay without them, and how their deletion is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from asyncpg import Connection
+
+from maintenance.catalog import blocks
+from maintenance.models import Cursor, Step
+from maintenance.names import Fragment, Table
+from maintenance.sql import statement
+from maintenance.tasks import heap
+from maintenance.tasks.moment import Moment
+
+NAME = "retention"
+ALL = Fragment("true")
+_END = 64
+"""Blocks at the end of a heap that are looked at first for a row that stays."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expired:
+    """Which rows of which heap are expired."""
+
+    table: Table
+    alias: Fragment
+    moment: Moment
+    bound: datetime | date
+    where: Fragment
+    only: Fragment
+    indexed: Fragment = ALL
+    """The condition again, where the index to be read has only rows of that condition."""
+
+    def sql(self, name: str, **more: Fragment) -> str:
+        """A statement of retention.sql for these rows; the bound is its $1."""
+        return statement(
+            NAME, name, table=self.table.sql, alias=self.alias, column=self.moment.column.sql,
+            type=self.moment.type, where=self.where, only=self.only, indexed=self.indexed, **more,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionStep(Step):
+    """What all strategies share: the rows, and the guard against an empty table."""
+
+    task: str = NAME
+    expired: Expired
+    whole: Expired
+    """The rows of the whole table, where `expired` are those of one partition."""
+    empties: str | None
+    """What to say if nothing would stay; None where the policy allows it."""
+
+    async def guard(self, connection: Connection) -> str | None:
+        """Stop if no row of the whole table would stay; asked after the rules before this one have had their share."""
+        if self.empties is None or await self._something_stays(connection):
+            return None
+        return self.empties
+
+    async def lag(self, connection: Connection, *, done: bool) -> float | None:
+        """How long the policy has wanted the oldest row gone; 0 after a pass that left none."""
+        if done:
+            return 0.0
+        overdue: float | None = await connection.fetchval(self.expired.sql("overdue"), self.expired.bound)
+        return 0.0 if overdue is None else overdue
+
+    async def _something_stays(self, connection: Connection) -> bool:
+        if self.whole.table == self.table:
+            begin = max(await blocks(connection, self.oid) - _END, 0)
+            if await connection.fetchval(self.whole.sql("stays_at_end"), self.whole.bound, (begin, 0)):
+                return True
+        return bool(await connection.fetchval(self.whole.sql("something_stays"), self.whole.bound))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsStep(RetentionStep):
+    """Rows of one heap, deleted stretch by stretch; a strategy says what a stretch is."""
+
+    claims: bool
+    """Lock the rows before they are judged, as their condition looks at other rows too."""
+    lockable: bool
+    """Whether this role may lock rows, and so pass over those that others hold."""
+
+    async def take(
+        self, connection: Connection, stretch: Fragment, bounds: tuple[object, object], patience: Fragment
+    ) -> heap.Share:
+        """Judge and delete the rows of a stretch, in one statement if it can be, so that a refreshed row stays."""
+        values = (self.expired.bound, *bounds)
+        if not self.claims and patience is heap.WAIT:
+            status = await connection.execute(self.expired.sql("delete_stretch", stretch=stretch), *values)
+            return heap.Share(rows=heap.deleted(status))
+        claimed = await connection.fetch(self.expired.sql("claim_stretch", stretch=stretch, patience=patience), *values)
+        rows = heap.addresses(claimed)
+        gone = heap.deleted(await connection.execute(self.expired.sql("delete_claimed"), self.expired.bound, rows))
+        if patience is heap.WAIT:
+            return heap.Share(rows=gone)
+        held = await connection.fetchval(self.expired.sql("count_stretch", stretch=stretch), *values)
+        return heap.Share(rows=gone, held=held)
+
+    def past_locks(self, cursor: Cursor | None) -> Cursor | None:
+        """Over rows that others hold, where this role may lock rows at all."""
+        return heap.past_locks(cursor) if self.lockable else None

@@ -1,0 +1,213 @@
+"""Whole partitions: dropped where every row is expired and nobody sees the difference; else row by row."""
+
+from __future__ import annotations
+
+import pytest
+
+from maintenance.database import connected
+from maintenance.errors import Blocked
+from maintenance.models import RunStatus, Step, StepStatus, StopReason
+from maintenance.tasks.partitions import HINDRANCES
+from tests.databases import Database, planned_step, step
+from tests.sessions import application, role
+
+_POLICY = '[[retention]]\ntable = "events"\ncolumn = "at"\nkeep = "30 days"\n'
+_TABLES = '''
+create table events (id int, at {type}) partition by range (at);
+create table "P ""1""" partition of events for values from (minvalue) to ('2010-01-01');
+create table p2 partition of events for values from ('2010-01-01') to ('2020-01-01');
+create table p3 partition of events for values from ('2020-01-01') to ('2999-01-01');
+insert into events values (1, '-infinity'), (2, '2001-01-01'), (3, '2015-01-01'), (4, '2021-01-01'), (5, now());
+'''
+_DEFAULT = "create table rest partition of events default; insert into events values (6, null), (7, 'infinity');"
+
+
+async def left(database: Database) -> list[int]:
+    return await database.values("select id from events order by id")
+
+
+async def tables(database: Database) -> list[str]:
+    """Every table that is or was a partition of events."""
+    return await database.values(
+        "select relname::text from pg_class where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace"
+        " and relname <> 'events' order by 1"
+    )
+
+
+@pytest.mark.parametrize("type_", ["timestamptz", "timestamp", "date"])
+@pytest.mark.parametrize("default", ["", _DEFAULT])
+async def test_partitions_that_end_before_the_cutoff_are_dropped(database: Database, type_: str, default: str) -> None:
+    await database.execute(_TABLES.format(type=type_) + default)
+    plan = await database.plan("retention", policy=_POLICY)
+    whole = planned_step(plan, "retention", "public.events")
+    assert (whole.strategy, 'dropped as a whole: P "1", p2' in whole.summary) == ("partition", True)
+    assert {s.table.name for s in plan.steps} == {"events", "p3", *(["rest"] if default else [])}
+    run = await database.run("retention")
+    done = step(run, "retention", "public.events")
+    assert (run.status, done.status, done.rows) == (RunStatus.SUCCEEDED, StepStatus.SUCCEEDED, 3)
+    assert done.note == "2 partitions dropped"
+    assert await left(database) == ([5, 6, 7] if default else [5])
+    assert await tables(database) == ["p3", *(["rest"] if default else [])]
+    again = await database.run("retention")
+    assert (again.status, again.rows) == (RunStatus.SUCCEEDED, 0)
+
+
+async def test_the_last_partition_stays_even_where_all_may_go(database: Database) -> None:
+    await database.execute(_TABLES.format(type="date"))
+    await database.execute("drop table p3")
+    run = await database.run("retention", policy=f"{_POLICY}allow_empty = true")
+    assert (run.status, await left(database), await tables(database)) == (RunStatus.SUCCEEDED, [], ["p2"])
+    await database.execute("create table p3 partition of events for values from ('2020-01-01') to (maxvalue)")
+    await database.run("retention")
+    assert await tables(database) == ["p3"]
+
+
+async def test_the_guard_against_an_empty_table_stops_it(database: Database) -> None:
+    await database.execute(_TABLES.format(type="date"))
+    await database.execute("delete from events where id = 5")
+    run = await database.run("retention", policy=_POLICY)
+    assert {s.stop_reason for s in run.steps} == {StopReason.GUARD}
+    assert (await left(database), await tables(database)) == ([1, 2, 3, 4], ['P "1"', "p2", "p3"])
+
+
+async def test_the_partition_of_the_cutoff_is_left_until_all_of_it_is_due_if_the_policy_says_so(
+    database: Database,
+) -> None:
+    await database.execute(
+        _TABLES.format(type="timestamptz") + _DEFAULT + "update events set at = '2001-01-01' where id = 6"
+    )
+    run = await database.run("retention", policy=f'{_POLICY}boundary = "leave"')
+    assert (run.status, await left(database)) == (RunStatus.SUCCEEDED, [4, 5, 7])
+
+
+@pytest.mark.parametrize("policy", ['partitions = "rows"', 'where = "id > 0"'])
+async def test_rows_go_one_by_one_where_the_policy_wants_it_or_is_about_some_of_them(
+    database: Database, policy: str
+) -> None:
+    await database.execute(_TABLES.format(type="timestamptz"))
+    run = await database.run("retention", policy=_POLICY + policy)
+    assert ({s.strategy for s in run.steps}, await left(database)) == ({"heap"}, [5])
+    assert await tables(database) == ['P "1"', "p2", "p3"]
+
+
+_HINDERED = {
+    "reference": "alter table events add primary key (id, at); create table notes (id int, at date, "
+    "foreign key (id, at) references events on delete cascade)",
+    "trigger": "create function f() returns trigger language plpgsql as $$ begin return old; end $$;"
+    "create trigger t before delete on events for each row execute function f()",
+    "view": 'create view v as select * from "P ""1"""; create view w as select * from p2',
+    "publication": "alter table events add primary key (id, at); create publication everything for table events",
+}
+
+
+@pytest.mark.parametrize("hindrance", list(_HINDERED))
+async def test_rows_go_one_by_one_where_somebody_would_see_the_difference(database: Database, hindrance: str) -> None:
+    await database.execute(_TABLES.format(type="date") + _HINDERED[hindrance])
+    plan = await database.plan("retention", policy=_POLICY)
+    why = f"row by row as {HINDRANCES[hindrance]}"
+    assert {s.table.name for s in plan.steps if why in s.summary} == {'P "1"', "p2"}
+    run = await database.run("retention")
+    assert (run.status, run.rows, await left(database)) == (RunStatus.SUCCEEDED, 4, [5])
+    assert {'P "1"', "p2", "p3"} <= set(await tables(database))
+
+
+async def test_rows_go_one_by_one_where_the_table_is_somebody_elses(database: Database) -> None:
+    await database.execute(_TABLES.format(type="date"))
+    database.write_policy(_POLICY)
+    grants = (
+        "grant create on database {database} to {role}",
+        "grant select, delete on all tables in schema public to {role}",
+    )
+    async with role(database, *grants) as target:
+        run = await database.run("retention", target=target)
+    assert (run.status, run.rows, await left(database)) == (RunStatus.SUCCEEDED, 4, [5])
+    assert HINDRANCES["owner"] in step(run, "retention", "public.p2").summary
+
+
+async def test_what_is_partitioned_again_goes_with_all_of_it(database: Database) -> None:
+    await database.execute(_TABLES.format(type="date"))
+    await database.execute(
+        "drop table p2; create table p2 partition of events for values from ('2010-01-01') to ('2020-01-01')"
+        " partition by hash (id); create table p2_0 partition of p2 for values with (modulus 2, remainder 0);"
+        "create table p2_1 partition of p2 for values with (modulus 2, remainder 1);"
+        "insert into events values (8, '2015-01-01'), (9, '2015-01-01')"
+    )
+    run = await database.run("retention", policy=_POLICY)
+    assert (run.status, await left(database), await tables(database)) == (RunStatus.SUCCEEDED, [5], ["p3"])
+    assert step(run, "retention", "public.events").rows == 4
+
+
+async def test_a_reader_is_not_pushed_aside_and_the_next_run_finishes_what_waited_for_it(database: Database) -> None:
+    await database.execute(_TABLES.format(type="date"))
+    async with application(database) as reader:
+        await reader.execute("begin isolation level repeatable read; select count(*) from events")
+        run = await database.run("retention", policy=_POLICY, lock_timeout=0.05)
+        assert await reader.fetchval("select count(*) from events") == 5
+    done = step(run, "retention", "public.events")
+    assert (done.stop_reason, done.rows) == (StopReason.LOCK, 0)
+    pending = "select c.relname::text from pg_inherits i join pg_class c on c.oid = inhrelid where inhdetachpending"
+    assert await database.values(pending) == ['P "1"']
+    again = await database.run("retention")
+    assert (again.status, step(again, "retention", "public.events").rows) == (RunStatus.SUCCEEDED, 3)
+    assert (await left(database), await tables(database)) == ([5], ["p3"])
+
+
+async def named(database: Database) -> tuple[Step, dict[str, int | str | None]]:
+    """The step, and the cursor after the batch that named the first partition."""
+    await database.execute(_TABLES.format(type="date"))
+    whole = planned_step(await database.plan("retention", policy=_POLICY), "retention", "public.events")
+    batch = await whole.batch(database.connection, None, 1)
+    assert (batch.rows, batch.done) == (0, False)
+    assert batch.cursor is not None
+    resumed = whole.resume(batch.cursor)
+    assert resumed is not None
+    return whole, resumed
+
+
+async def test_a_partition_that_a_dead_run_had_detached_is_dropped_by_the_next(database: Database) -> None:
+    whole, cursor = await named(database)
+    await database.execute('alter table events detach partition "P ""1""" concurrently')
+    batch = await whole.batch(database.connection, cursor, 1)
+    assert (batch.rows, await tables(database)) == (2, ["p2", "p3"])
+    batch = await whole.batch(database.connection, cursor, 1)
+    assert (batch.rows, batch.done, await tables(database)) == (0, False, ["p2", "p3"])
+
+
+async def test_a_detached_partition_that_got_other_rows_meanwhile_is_not_dropped(database: Database) -> None:
+    whole, cursor = await named(database)
+    await database.execute('alter table events detach partition "P ""1"""; insert into "P ""1""" values (9, now())')
+    with pytest.raises(Blocked, match="has rows that are not due"):
+        await whole.batch(database.connection, cursor, 1)
+    assert await tables(database) == ['P "1"', "p2", "p3"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        'alter table "P ""1""" rename to mine',
+        (
+            'alter table events detach partition "P ""1"""; create table more (id int, at date)'
+            " partition by range (at);"
+            ' alter table more attach partition "P ""1""" for values from (minvalue) to (\'2010-01-01\')'
+        ),
+    ],
+)
+async def test_a_named_partition_that_became_another_table_is_left_alone(database: Database, change: str) -> None:
+    whole, cursor = await named(database)
+    await database.execute(change)
+    before = await tables(database)
+    batch = await whole.batch(database.connection, cursor, 1)
+    assert (batch.rows, batch.done, await tables(database)) == (0, False, before)
+
+
+async def test_the_proof_that_nothing_stays_reads_no_row(database: Database) -> None:
+    await database.execute(_TABLES.format(type="timestamptz") + _DEFAULT)
+    async with connected(database.settings, name="maintenance run") as ours:
+        await ours.execute("load 'auto_explain'; set auto_explain.log_min_duration = 0; set client_min_messages = log")
+        said: list[str] = []
+        ours.add_log_listener(lambda _, message: said.append(str(message)))
+        whole = planned_step(await database.plan("retention", policy=_POLICY), "retention", "public.events")
+        assert (await whole.batch(ours, None, 1)).rows == 2
+    asked = [text for text in said if 'from "public"."P ""1"""' in text and "select exists" in text]
+    assert len(asked) == 1
+    assert "Scan" not in asked[0]
