@@ -38,14 +38,12 @@ def main(words: list[str] | None = None) -> int:
         parser.error("--scale must be above zero")
     if arguments.page and (arguments.only or arguments.scale < 1):
         parser.error("--page needs all rows at full size, from one go: leave --only and --scale out")
-    # As Ctrl-C, so that no database stays behind.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         found = _known(arguments.read) if arguments.read else asyncio.run(_measured(arguments))
     except (BenchmarkError, MaintenanceError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except asyncio.CancelledError:
         print("Ended early; its databases are gone, and --json has the rows that were measured.", file=sys.stderr)
         return 130
     _show(found)
@@ -64,6 +62,7 @@ def _known(path: Path) -> Document:
 
 async def _measured(arguments: argparse.Namespace) -> Document:
     toy = arguments.scale < TOY
+    _cancel_at_signals()
     with located(settings.load(), toy=toy) as (target, binaries), tempfile.TemporaryDirectory() as folder:
         async with opened(target, binaries, toy=toy) as site:
             chosen = _chosen(rows(arguments.scale, site, full=arguments.full), arguments.only)
@@ -81,6 +80,14 @@ async def _measured(arguments: argparse.Namespace) -> Document:
                 _keep(found, arguments.json)
                 await states.forget({state for later in chosen[place + 1 :] for state in later.states()})
             return found
+
+
+def _cancel_at_signals() -> None:
+    """Ctrl-C and SIGTERM end the task from within, so that no database stays behind."""
+    task = asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 def _keep(found: Document, path: Path | None) -> None:
