@@ -181,7 +181,9 @@ class Ledger:
 
     async def carried(self) -> dict[tuple[str, str, str], Carried]:
         """What earlier runs left behind, by task, table and rule."""
-        unfinished = (StepStatus.INTERRUPTED, StepStatus.FAILED, StepStatus.PENDING, StepStatus.RUNNING)
+        unfinished = (
+            StepStatus.INTERRUPTED, StepStatus.FAILED, StepStatus.BLOCKED, StepStatus.PENDING, StepStatus.RUNNING,
+        )  # fmt: skip
         return {
             (row["task"], row["table_name"], row["rule"]): Carried(
                 strategy=row["strategy"],

@@ -135,6 +135,8 @@ class Step(ABC):
     exact: bool = False
     depends: tuple[Table, ...] = ()
     """Other tables that the rule looks at; what goes from them changes what goes from this one."""
+    covers: frozenset[Table] = frozenset()
+    """Partitions of `table` whose rows go in this step, and have none of their own."""
     summary: str
     need: float = 0.0
     """The larger, the earlier within its task."""

@@ -90,7 +90,7 @@ async def _retention(rule: Retention, survey: Survey) -> list[Finding]:
     relation = await _located(survey, rule.table, (rule.column,), why)
     if isinstance(relation, Remark):
         return [relation]
-    elsewhere = looks_elsewhere(rule.where)
+    elsewhere = await looks_elsewhere(survey, rule.where)
     found: list[Finding] = []
     read: tuple[str, ...] | None = ()
     if rule.where is not None:

@@ -95,6 +95,7 @@ async def plan(tasks: Iterable[Task], survey: Survey, within: Scope | None, budg
         for draft in task.drafts(survey.policy):
             if within is None or within.drafts(draft):
                 drafted = await _drafted(draft, survey, budget)
+                _refuse_parts(drafted, within)
                 found += [step for step in drafted if within is None or within.steps(step)]
         _refuse_twins(found)
         steps += sorted(found, key=lambda step: -step.need)
@@ -122,6 +123,14 @@ def _parsed(name: str) -> TableName:
         return TableName.parse(name)
     except PolicyError as error:
         raise UsageError(f"--tables: {error}") from error
+
+
+def _refuse_parts(steps: Iterable[Step], within: Scope | None) -> None:
+    """A partition that goes with others in a step of the whole table cannot be named alone: nothing would be done."""
+    for step in steps:
+        if within is not None and not within.steps(step) and not step.covers.isdisjoint(within.tables):
+            one = min(step.covers & within.tables)
+            raise UsageError(f"--tables: {one} is dropped as a whole by the rule of {step.table}; name {step.table}.")
 
 
 def _refuse_twins(steps: Iterable[Step]) -> None:

@@ -83,7 +83,20 @@ with recursive tree as (
     union all
     select i.inhrelid from tree join pg_catalog.pg_inherits i on i.inhparent = tree.oid
 )
-select coalesce(bool_or(p.partexprs is not null), false) as expressions,
+select coalesce(bool_or(p.partexprs is not null or exists (
+           -- What the partitions tell apart, the column's own type and collation may not.
+           select from generate_series(0, p.partnatts - 1) as k (place)
+           join pg_catalog.pg_attribute c on c.attrelid = p.partrelid and c.attnum = p.partattrs[k.place]
+           join pg_catalog.pg_type t on t.oid = c.atttypid
+           left join pg_catalog.pg_type b on b.oid = t.typbasetype
+           join pg_catalog.pg_opclass o on o.oid = p.partclass[k.place]
+           where not o.opcdefault or p.partcollation[k.place] <> c.attcollation or b.typtype = 'd'
+              or exists (
+                  select from pg_catalog.pg_opclass own
+                  where own.opcdefault and own.opcmethod = o.opcmethod and own.oid <> o.oid
+                    and own.opcintype = coalesce(b.oid, t.oid)
+              )
+       )), false) as expressions,
        coalesce(array_agg(distinct a.attname::text) filter (where a.attname is not null), '{}') as columns
 from tree
 join pg_catalog.pg_partitioned_table p on p.partrelid = tree.oid
@@ -136,7 +149,8 @@ select {bytes}, pg_catalog.set_config('statement_timeout', $2, false);
 )
 
 -- name: unique_index
--- A valid unique index on these columns, or on some of them: no two rows can have the same key.
+-- A valid unique index on these columns, or on some of them: no two rows can have the same key. As the column's own type and
+-- collation compare: an index by another operator class or collation may tell apart what they do not (a citext by text_ops).
 select c.relname
 from pg_catalog.pg_index i
 join pg_catalog.pg_class c on c.oid = i.indexrelid
@@ -144,19 +158,50 @@ where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indisready and i.
   and (select bool_and(a.attname::text = any ($2::text[]))
        from unnest(i.indkey[0:i.indnkeyatts - 1]) as k (number)
        join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.number)
+  and not exists (
+      select from generate_series(0, i.indnkeyatts - 1) as k (place)
+      join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[k.place]
+      join pg_catalog.pg_type t on t.oid = a.atttypid
+      left join pg_catalog.pg_type b on b.oid = t.typbasetype
+      join pg_catalog.pg_opclass o on o.oid = i.indclass[k.place]
+      where not o.opcdefault or i.indcollation[k.place] <> a.attcollation or b.typtype = 'd'
+         or exists (
+             select from pg_catalog.pg_opclass own
+             where own.opcdefault and own.opcmethod = o.opcmethod and own.oid <> o.oid
+               and own.opcintype = coalesce(b.oid, t.oid)
+         )
+  )
 order by c.relname
 limit 1;
 
 -- name: foreign_key
 -- A validated foreign key of exactly these columns whose triggers are at work. What replication applies, they do not see.
+-- Of partitions each has a constraint of its own, and those of the parent belong to the constraint of the whole: so from
+-- there, and all of them. One that the whole parent's partitions share is no promise of a single one of them.
 select k.conname
 from pg_catalog.pg_constraint k
+cross join lateral (
+    with recursive up as (
+        select k.oid, k.conparentid, k.confrelid
+        union all
+        select p.oid, p.conparentid, p.confrelid from up join pg_catalog.pg_constraint p on p.oid = up.conparentid
+    ),
+    kin as (
+        select up.oid from up where up.conparentid = 0
+        union all
+        select c.oid from kin join pg_catalog.pg_constraint c on c.conparentid = kin.oid
+    )
+    select (select up.confrelid from up where up.conparentid = 0) as parent, array(select kin.oid from kin) as oids
+) as whole
 join pg_catalog.pg_attribute child on child.attrelid = k.conrelid and child.attnum = k.conkey[1]
 join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = k.confkey[1]
 where k.contype = 'f' and k.convalidated and cardinality(k.conkey) = 1
   and k.conrelid = $1 and child.attname = $2 and k.confrelid = $3 and parent.attname = $4
+  and whole.parent = $3
   and exists (select from pg_catalog.pg_trigger t where t.tgconstraint = k.oid)
-  and not exists (select from pg_catalog.pg_trigger t where t.tgconstraint = k.oid and t.tgenabled not in ('O', 'A'))
+  and not exists (
+      select from pg_catalog.pg_trigger t where t.tgconstraint = any (whole.oids) and t.tgenabled not in ('O', 'A')
+  )
   and not exists (select from pg_catalog.pg_subscription_rel s where s.srrelid in ($1, $3))
 order by k.conname
 limit 1;

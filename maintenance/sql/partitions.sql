@@ -46,18 +46,47 @@ select ranged.oid, ranged.schema, ranged.name, ranged.is_default, ranged.pending
            union all
            -- Bit 3 of the type of a trigger: on delete.
            select 'trigger' from pg_catalog.pg_trigger t
-           where not t.tgisinternal and t.tgenabled <> 'D' and t.tgtype & 8 <> 0
+           where (not t.tgisinternal or t.tgparentid <> 0) and t.tgenabled <> 'D' and t.tgtype & 8 <> 0
              and (t.tgrelid = $1 or t.tgrelid in (select tree.oid from tree where tree.root = ranged.oid))
            union all
            select 'view' from pg_catalog.pg_depend d
            where d.refclassid = 'pg_catalog.pg_class'::regclass and d.classid = 'pg_catalog.pg_rewrite'::regclass
              and d.refobjid in (select tree.oid from tree where tree.root = ranged.oid)
            union all
+           -- DROP TABLE would refuse, with the partition detached by then: a function's body, a policy, a column of its row
+           -- type, a default by a sequence that it owns. What is the partition's own goes with it.
+           select 'dependency' from pg_catalog.pg_depend d
+           left join pg_catalog.pg_constraint k on d.classid = 'pg_catalog.pg_constraint'::regclass and k.oid = d.objid
+           left join pg_catalog.pg_attrdef f on d.classid = 'pg_catalog.pg_attrdef'::regclass and f.oid = d.objid
+           left join pg_catalog.pg_policy y on d.classid = 'pg_catalog.pg_policy'::regclass and y.oid = d.objid
+           left join pg_catalog.pg_trigger t on d.classid = 'pg_catalog.pg_trigger'::regclass and t.oid = d.objid
+           where d.deptype = 'n' and d.classid <> 'pg_catalog.pg_rewrite'::regclass and k.contype is distinct from 'f'
+             and coalesce(k.conrelid, f.adrelid, y.polrelid, t.tgrelid, 0)
+                 not in (select tree.oid from tree where tree.root = ranged.oid)
+             and (
+                 d.refclassid = 'pg_catalog.pg_class'::regclass and (
+                     d.refobjid in (select tree.oid from tree where tree.root = ranged.oid)
+                     or d.refobjid in (
+                         select own.objid from pg_catalog.pg_depend own
+                         where own.classid = own.refclassid and own.refclassid = 'pg_catalog.pg_class'::regclass
+                           and own.deptype in ('a', 'i')
+                           and own.refobjid in (select tree.oid from tree where tree.root = ranged.oid)
+                     )
+                 )
+                 or d.refclassid = 'pg_catalog.pg_type'::regclass and d.refobjid in (
+                     select row.oid from pg_catalog.pg_class c
+                     join pg_catalog.pg_type whole on whole.oid = c.reltype
+                     join pg_catalog.pg_type row on row.oid in (whole.oid, whole.typarray)
+                     where c.oid in (select tree.oid from tree where tree.root = ranged.oid)
+                 )
+             )
+           union all
            select 'publication' from pg_catalog.pg_publication_tables p
            join pg_catalog.pg_publication b on b.pubname = p.pubname and b.pubdelete
            join pg_catalog.pg_namespace n on n.nspname = p.schemaname
            join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = p.tablename
-           where c.oid = $1 or c.oid in (select tree.oid from tree where tree.root = ranged.oid)
+           where c.oid in (select relid from pg_catalog.pg_partition_ancestors($1::oid))
+              or c.oid in (select tree.oid from tree where tree.root = ranged.oid)
        ) as hindrance) as hindrance
 from ranged
 order by ranged.ends nulls last, ranged.oid;
@@ -75,6 +104,11 @@ alter table {table} detach partition {partition} concurrently;
 
 -- name: finalize
 alter table {table} detach partition {partition} finalize;
+
+-- name: lock_whole
+-- In the order of DROP TABLE and of every reader: whoever has the table and waits for its partition would else wait for us,
+-- and we for them, and the server would end the one who has waited longer: the application.
+lock table only {table} in access exclusive mode;
 
 -- name: lock
 lock table {partition} in access exclusive mode;

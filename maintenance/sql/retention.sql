@@ -50,13 +50,19 @@ from (
 
 -- name: delete_moment
 -- So many rows share one moment that they are more than a batch. An array of addresses stays a TID scan where a join on ctid
--- may not.
-delete from only {table} as {alias}
-where ctid = any (array(
-    select {alias}.ctid from only {table} as {alias}
+-- may not. What others took from us while we waited was found all the same: only `found` tells whether there are more.
+with maintenance_found as materialized (
+    select {alias}.ctid as address from only {table} as {alias}
     where {column} operator(pg_catalog.=) $2::text::{type} and {column} operator(pg_catalog.<) $1::{type} and {where}
     limit $3
-)) and {column} operator(pg_catalog.<) $1::{type} and {where};
+),
+maintenance_gone as (
+    delete from only {table} as {alias}
+    where ctid = any (array(select maintenance_found.address from maintenance_found))
+      and {column} operator(pg_catalog.<) $1::{type} and {where}
+    returning 1
+)
+select (select count(*) from maintenance_found) as found, (select count(*) from maintenance_gone) as gone;
 
 -- name: count
 select count(*) from only {table} as {alias} where {column} operator(pg_catalog.<) $1::{type} and {where};
@@ -73,10 +79,17 @@ select from only {table};
 -- name: overdue
 -- By the clock of the run's cutoff. One look into an index where there is one. An infinite moment has no age.
 select pg_catalog.date_part('epoch', $1::{type}::timestamp operator(pg_catalog.-) {column}::timestamp)
-from only {table} as {alias}
+from {only} {table} as {alias}
 where {column} operator(pg_catalog.<) $1::{type} and pg_catalog.isfinite({column}) and {where}
 order by {column}
 limit 1;
+
+-- name: any_own_function
+-- What is not immutable may read tables.
+select exists (
+    select from pg_catalog.pg_proc p
+    where p.proname = any ($1::text[]) and p.provolatile <> 'i' and p.pronamespace <> 'pg_catalog'::regnamespace
+);
 
 -- name: stays_at_end
 -- Where rows come in the order of time, the last blocks have what stays.

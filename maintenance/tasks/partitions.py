@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asyncpg import Connection
+from asyncpg import Connection, Record
 
 from maintenance.catalog import Relation
 from maintenance.errors import Blocked
@@ -17,6 +17,7 @@ _FILE = "partitions"
 _COUNTED = 32 << 20
 """Bytes of a partition up to which its rows are counted before it is dropped, which takes hundredths of a second."""
 HINDRANCES = {
+    "dependency": "something else in the database depends on it",
     "owner": "this role does not own it",
     "publication": "a publication replicates its deletes",
     "reference": "foreign keys refer to the table",
@@ -46,6 +47,8 @@ class Part:
     bytes: int
     """Of its heaps."""
     hindrance: str | None
+    pending: bool
+    """Its detaching has begun; until that is finished the server detaches no other one."""
 
 
 async def parts(connection: Connection, relation: Relation, expired: Expired) -> tuple[Part, ...]:
@@ -61,7 +64,7 @@ async def _parts(connection: Connection, oid: int, expired: Expired) -> tuple[Pa
             oid=row["oid"], table=Table(schema=row["schema"], name=row["name"]), tables=frozenset(row["tables"]),
             due=bool(row["due"]) and not row["is_last"], later=bool(row["later"]), default=row["is_default"],
             concurrently=not row["has_default"], rows=row["rows"] or 0, bytes=row["bytes"] or 0,
-            hindrance=row["hindrance"],
+            hindrance=row["hindrance"], pending=row["pending"],
         )
         for row in rows
     )  # fmt: skip
@@ -90,10 +93,13 @@ class PartitionRetention(RetentionStep):
         """
         place = cursor or {}
         dropped = int(place.get("dropped") or 0)
+        if place.get("oid") and not place.get("detached") and await self._detached(connection, place):
+            return _batch(None, {**place, "detached": 1}, done=False)
         if place.get("oid"):
             rows = await self._taken_out(connection, place)
             return _batch(rows, {**_told(place), "dropped": dropped + (rows is not None)}, done=False)
-        part = next((part for part in await _parts(connection, self.oid, self.expired) if _goes(part)), None)
+        going = [part for part in await _parts(connection, self.oid, self.expired) if _goes(part)]
+        part = min(going, key=lambda part: not part.pending, default=None)
         if part is None:
             return _batch(None, {**_told(place), "dropped": dropped}, done=True)
         counters = part.rows if part.bytes > _COUNTED else None
@@ -101,26 +107,52 @@ class PartitionRetention(RetentionStep):
         if part.concurrently:
             named: Cursor = {"oid": part.oid, "schema": part.table.schema, "name": part.table.name, "rows": counters}
             return _batch(None, {**told, **named, "dropped": dropped}, done=False)
-        rows = await self._drop(connection, part.table, counters)
+        rows = await self._drop(connection, part.table, counters, attached=True)
         return _batch(rows, {**told, "dropped": dropped + 1}, done=False)
 
-    async def _taken_out(self, connection: Connection, place: Cursor) -> int | None:
-        """Detach and drop the named partition; its rows, or None where it is not ours to drop any more."""
-        state = await connection.fetchrow(statement(_FILE, "state"), place["oid"])
-        table = Table(schema=str(place["schema"]), name=str(place["name"]))
-        if state is None or (state["schema"], state["name"]) != (table.schema, table.name):
-            return None
-        if state["parent"] is not None:
-            ours = {part.oid for part in await _parts(connection, self.oid, self.expired) if _goes(part)}
-            if state["parent"] != self.oid or (place["oid"] not in ours and not state["pending"]):
-                return None
-            await connection.execute(self._sql("finalize" if state["pending"] else "detach", table))
-        counters = place["rows"]
-        return await self._drop(connection, table, None if counters is None else int(counters))
+    async def _detached(self, connection: Connection, place: Cursor) -> bool:
+        """Detach the named partition; False where it is not ours to detach any more.
 
-    async def _drop(self, connection: Connection, table: Table, counters: int | None) -> int:
+        Raises:
+            Blocked: somebody else has detached it since.
+        """
+        state = await self._state(connection, place)
+        if state is None or state["parent"] not in (None, self.oid):
+            return False
+        table = _table(place)
+        if state["parent"] is None:
+            raise Blocked(
+                f"{table}, a partition of {self.table} that was to be dropped, has been detached, maybe by somebody "
+                f"who wants to keep it, so it was not dropped; DROP, rename or ATTACH it."
+            )
+        parts = await _parts(connection, self.oid, self.expired)
+        # While one is pending the server detaches no other, so that one goes first.
+        if place["oid"] not in {part.oid for part in parts if _goes(part)} or any(
+            part.pending and part.oid != place["oid"] and _goes(part) for part in parts
+        ):
+            return False
+        await connection.execute(self._sql("finalize" if state["pending"] else "detach", table))
+        return True
+
+    async def _taken_out(self, connection: Connection, place: Cursor) -> int | None:
+        """Drop the partition that an earlier batch has detached; its rows, or None where it is not ours to drop."""
+        state = await self._state(connection, place)
+        if state is None or state["parent"] is not None or not place.get("detached"):
+            return None
+        counters = place["rows"]
+        return await self._drop(connection, _table(place), None if counters is None else int(counters))
+
+    async def _state(self, connection: Connection, place: Cursor) -> Record | None:
+        """What has become of the named partition; None where it is gone or another one by name."""
+        state = await connection.fetchrow(statement(_FILE, "state"), place["oid"])
+        table = _table(place)
+        return state if state is not None and (state["schema"], state["name"]) == (table.schema, table.name) else None
+
+    async def _drop(self, connection: Connection, table: Table, counters: int | None, *, attached: bool = False) -> int:
         """In one transaction: let nobody in, ask the rule once more, count where nothing else tells, drop."""
         async with connection.transaction():
+            if attached:
+                await connection.execute(self._sql("lock_whole", table))
             await connection.execute(self._sql("lock", table))
             await connection.execute(self._sql("by_constraints", table))
             if await connection.fetchval(self._sql("something_stays", table), self.expired.bound):
@@ -150,6 +182,10 @@ class PartitionRetention(RetentionStep):
 
 def _goes(part: Part) -> bool:
     return part.due and part.hindrance is None
+
+
+def _table(cursor: Cursor) -> Table:
+    return Table(schema=str(cursor["schema"]), name=str(cursor["name"]))
 
 
 def _told(cursor: Cursor) -> Cursor:

@@ -12,6 +12,7 @@ from maintenance.errors import PolicyError
 from maintenance.models import Settled, Step
 from maintenance.names import Fragment, quoted
 from maintenance.policy import Policy, Retention
+from maintenance.sql import statement
 from maintenance.tasks.expired import NAME, Expired
 from maintenance.tasks.moment import Moment
 from maintenance.tasks.partitions import HINDRANCES, Part, PartitionRetention, parts
@@ -85,11 +86,13 @@ def _dropping(rule: Retention, relation: Relation, whole: Expired, ranges: tuple
     """The step that drops whole partitions; also where none is due, as an earlier run may have died over one."""
     going = [part for part in ranges if part.due and part.hindrance is None]
     names = ", ".join(part.table.name for part in going)
+    gone = {oid for part in going for oid in part.tables}
     what = f"dropped as a whole: {names}" if going else "no partition lies wholly before it"
     return PartitionRetention(
         table=relation.table, oid=relation.oid, subject=f"{rule.column} by partitions",
         rule=f"{rule.column} keep {rule.keep} by partitions", rows=sum(part.rows for part in going), exact=not going,
         summary=f"{rule.column} before {shown(whole.bound)}; {what}", need=1.0, expired=whole, whole=whole,
+        covers=frozenset(leaf.table for leaf in relation.leaves if leaf.oid in gone),
         empties=None if rule.allow_empty else would_empty(rule, relation), leaves_boundary=rule.boundary == "leave",
     )  # fmt: skip
 
@@ -111,7 +114,7 @@ async def _step(rule: Retention, survey: Survey, relation: Relation, whole: Expi
         summary=f"{rule.column} before {shown(expired.bound)}{extra}; {way.why}",
         expired=replace(expired, indexed=expired.where) if way.partial else expired,
         whole=whole,
-        claims=looks_elsewhere(rule.where),
+        claims=await looks_elsewhere(survey, rule.where),
         lockable=way.lockable,
         empties=None if rule.allow_empty else would_empty(rule, relation),
     )
@@ -121,7 +124,7 @@ async def _way(rule: Retention, survey: Survey, leaf: Leaf, expired: Expired) ->
     """By the index where that visits less of the heap than one pass over it, as far as statistics know."""
     column = expired.moment.column
     form = await shape(survey.connection, leaf, column)
-    if looks_elsewhere(rule.where):
+    if await looks_elsewhere(survey, rule.where):
         why = "in one pass, as the condition looks at other rows"
         return _Way(kind=HeapRetention, why=why, lockable=form.lockable)
     indexes = await leading_indexes(survey.connection, leaf, column)
@@ -159,9 +162,13 @@ async def _fitting(survey: Survey, expired: Expired, partial: set[str]) -> str |
     return next((str(node["Index Name"]) for node in read if node.get("Index Name") in partial), None)
 
 
-def looks_elsewhere(where: str | None) -> bool:
-    """Whether a condition may look at other rows than the one it judges."""
-    return re.search(r"\b(select|table|values|with)\b", where or "", re.IGNORECASE) is not None
+async def looks_elsewhere(survey: Survey, where: str | None) -> bool:
+    """Whether a condition may look at other rows than the one it judges, itself or by a function of the database's."""
+    if re.search(r"\b(select|table|values|with)\b", where or "", re.IGNORECASE):
+        return True
+    called = re.findall(r'("(?:[^"]|"")+"|[^\W\d][\w$]*)\s*\(', where or "")
+    names = [name[1:-1].replace('""', '"') if name[0] == '"' else name.lower() for name in called]
+    return bool(names and await survey.connection.fetchval(statement(NAME, "any_own_function"), names))
 
 
 def shown(bound: datetime | date) -> str:

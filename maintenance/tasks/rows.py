@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from asyncpg import Connection
 
+from maintenance.database import fetch_one
 from maintenance.models import Batch, Cursor
 from maintenance.names import Fragment
 from maintenance.tasks import heap
@@ -77,10 +77,14 @@ class KeysetRetention(RowsStep):
             stretch = Fragment(self.expired.sql("moment_stretch"))
             share = await self.take(connection, stretch, (after, after), heap.PASS_OVER)
             return self._following({**place, "tie": None}, share, after, done=False)
-        delete = partial(connection.execute, self.expired.sql("delete_moment"), self.expired.bound, after)
-        share = heap.Share(rows=heap.deleted(await delete(limit)))
-        if share.rows >= limit:
+        row = await fetch_one(connection, self.expired.sql("delete_moment"), self.expired.bound, after, limit)
+        share = heap.Share(rows=row["gone"])
+        if row["found"] >= limit and share.rows:
             return Batch(rows=share.rows, cursor=place, held=_held(place), done=False)
+        if row["found"] >= limit:
+            # Others took every one of them, or a trigger keeps them: what is left of the moment at once, and on.
+            stretch = Fragment(self.expired.sql("moment_stretch"))
+            share = await self.take(connection, stretch, (after, after), heap.WAIT)
         return self._following({**place, "tie": None}, share, after, done=False)
 
     def _following(self, place: Cursor, share: heap.Share, after: int | str | None, *, done: bool) -> Batch:
@@ -98,12 +102,14 @@ class KeysetRetention(RowsStep):
         return Batch(rows=share.rows, held=held, cursor=following, done=done)
 
     def go_on(self, cursor: Cursor) -> Cursor | None:
-        """After the last moment of the earlier slice."""
-        return None if cursor.get("ended") and cursor.get("held") else cursor
+        """After the last moment of the earlier slice; from the start, if another version has written the cursor."""
+        known = all(isinstance(cursor.get(key), str | None) for key in ("after", "until", "taken_up"))
+        return cursor if known and not (cursor.get("ended") and cursor.get("held")) else None
 
     def resume(self, cursor: Cursor) -> Cursor | None:
         """After the last moment of the earlier run; then once from the start, for what is due there since."""
-        return {"after": cursor["after"], "taken_up": cursor["after"]} if cursor["after"] else None
+        after = cursor.get("after")
+        return {"after": after, "taken_up": after} if after else None
 
 
 def _held(cursor: Cursor) -> int:
