@@ -174,3 +174,19 @@ async def test_a_database_whose_transactions_see_one_snapshot_by_default_makes_n
         database, ORPHANS, "select from hardware where device = 'c' for update", "insert into devices values ('c')"
     )
     assert set(await database.values("select name from hardware")) == {"a", "c"}
+
+
+@pytest.mark.parametrize("index", ["", "create index on events (at)"])
+async def test_a_condition_by_a_function_that_reads_tables_is_judged_when_the_lock_is_free(
+    database: Database, index: str
+) -> None:
+    await database.execute(
+        f"""create table events (name text, kind text, at timestamptz); {index}; create table kept (name text);
+        insert into events values ('old', null, '2001-01-01'), ('older', null, '2000-01-01'), ('new', null, now());
+        create function is_kept(text) returns boolean stable language sql
+            as 'select exists (select from kept where name = $1)'"""
+    )
+    policy = RETENTION.replace("kind is null", "not is_kept(name)")
+    write = "select from events where name = 'old' for update"
+    assert (await overtaken(database, policy, write, "insert into kept values ('old')")).status is RunStatus.SUCCEEDED
+    assert set(await database.values("select name from events")) == {"old", "new"}

@@ -95,3 +95,55 @@ async def test_a_key_of_the_whole_holds_for_its_partitions(database: Database) -
     assert {(s.task, s.table, s.strategy) for s in run.steps} == {
         (task, table, "catalog") for task in ("orphans", "duplicates") for table in ("public.one", "public.rest")
     }
+
+
+@pytest.mark.parametrize(
+    ("type_", "operators", "rows"),
+    [
+        ("citext", "text_ops", "(1, 'A'), (2, 'a')"),
+        ("citext", "text_pattern_ops", "(1, 'A'), (2, 'a')"),
+        ("pair", "record_image_ops", "(1, (1.0, 1)), (2, (1.00, 1))"),
+    ],
+)
+async def test_a_unique_index_that_compares_in_another_way_proves_nothing(
+    database: Database, type_: str, operators: str, rows: str
+) -> None:
+    await database.execute(
+        "create extension citext; create type pair as (a numeric, b int);"
+        f"create table t (id int, a {type_}, b int default 1); create unique index u on t (a {operators});"
+        f"insert into t values {rows}"
+    )
+    done = step(await database.run("duplicates", policy=_DUPLICATES), "duplicates")
+    assert (done.strategy, done.rows) == ("ordered", 1)
+
+
+async def test_partitions_that_tell_apart_what_the_key_does_not_may_share_a_key(database: Database) -> None:
+    await database.execute(
+        "create extension citext; create table t (id int, a citext, b int default 1) partition by list (a text_ops);"
+        "create table upper_case partition of t for values in ('A');"
+        "create table lower_case partition of t for values in ('a'); insert into t values (1, 'A'), (2, 'a')"
+    )
+    assert (await database.run("duplicates", policy=_DUPLICATES.replace(', "b"', ""))).rows == 1
+    assert await database.values("select id from t") == [2]
+
+
+async def test_a_key_to_a_partitioned_parent_is_no_promise_of_one_partition(database: Database) -> None:
+    await database.execute(
+        "create table whole (id int primary key) partition by range (id);"
+        "create table parent partition of whole for values from (0) to (10);"
+        "create table other partition of whole for values from (10) to (20); insert into whole values (1), (11);"
+        "create table child (p int references whole); insert into child values (1), (11)"
+    )
+    done = step(await database.run("orphans", policy=_ORPHANS), "orphans")
+    assert (done.strategy, done.rows) == ("heap", 1)
+
+
+async def test_triggers_switched_off_at_the_parent_of_partitions_prove_nothing(database: Database) -> None:
+    await database.execute(
+        "create table parent (id int primary key); insert into parent values (1), (2);"
+        "create table child (p int references parent, q int) partition by list (q);"
+        "create table leaf partition of child default; insert into child values (1, 1), (2, 1);"
+        "alter table parent disable trigger all; delete from parent where id = 2"
+    )
+    done = step(await database.run("orphans", policy=_ORPHANS), "orphans")
+    assert (done.strategy, done.rows) == ("heap", 1)

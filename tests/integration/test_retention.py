@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from asyncpg import Connection
 
 from maintenance.models import Cursor, RunStatus, Step, StepStatus, StopReason
 from tests.databases import Database, planned_step, step
+from tests.sessions import application, waiting
 
 POLICY = """
 [[retention]]
@@ -244,3 +246,19 @@ async def test_a_row_that_is_refreshed_between_plan_and_delete_stays(database: D
     await drive(found, database.connection, 100)
     assert found.rows == 2
     assert {"a year old", "before all time"} < await left(database)
+
+
+async def test_a_tie_of_many_batches_is_not_over_since_somebody_took_one_of_its_rows(database: Database) -> None:
+    await database.execute(
+        "create table events (id int, at timestamptz); create index on events (at);"
+        "insert into events select n, '2001-01-01' from generate_series(1, 9000) n;"
+        "insert into events values (0, now())"
+    )
+    async with application(database) as other:
+        await other.execute("begin; delete from events where id = 5")
+        running = asyncio.create_task(database.run("retention", policy=POLICY, lock_timeout=30))
+        await waiting(database)
+        await other.execute("commit")
+        run = await running
+    assert (run.status, run.rows) == (RunStatus.SUCCEEDED, 8999)
+    assert await database.values("select id from events") == [0]

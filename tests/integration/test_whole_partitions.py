@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import asyncpg
 import pytest
 
 from maintenance.database import connected
-from maintenance.errors import Blocked
+from maintenance.errors import Blocked, UsageError
 from maintenance.models import RunStatus, Step, StepStatus, StopReason
 from maintenance.tasks.partitions import HINDRANCES
 from tests.databases import Database, planned_step, step
-from tests.sessions import application, role
+from tests.sessions import application, role, waiting
 
 _POLICY = '[[retention]]\ntable = "events"\ncolumn = "at"\nkeep = "30 days"\n'
 _TABLES = '''
@@ -214,3 +217,80 @@ async def test_the_proof_that_nothing_stays_reads_no_row(database: Database) -> 
     asked = [text for text in said if 'from "public"."P ""1"""' in text and "select exists" in text]
     assert len(asked) == 1
     assert "Scan" not in asked[0]
+
+
+_P1 = '"P ""1"""'
+_DEPENDENT = {
+    "a function's body": f"create function f() returns int language sql begin atomic select 1 from {_P1}; end",
+    "a column of its row type": f"create table more (r {_P1})",
+    "an argument of its row type": f"create function g(r {_P1}) returns int language sql as 'select 1'",
+    "a policy": f"create table more (id int); create policy q on more using (exists (select from {_P1}))",
+    "its sequence": f"create sequence s owned by {_P1}.id; create table more (id int default nextval('s'))",
+}
+
+
+@pytest.mark.parametrize("dependent", list(_DEPENDENT))
+async def test_rows_go_one_by_one_where_something_depends_on_the_partition(database: Database, dependent: str) -> None:
+    await database.execute(_TABLES.format(type="date") + _DEPENDENT[dependent])
+    run = await database.run("retention", policy=_POLICY)
+    assert HINDRANCES["dependency"] in step(run, "retention", 'public.P "1"').summary
+    assert (run.status, await left(database)) == (RunStatus.SUCCEEDED, [5])
+    assert [name for name in await tables(database) if name != "more"] == ['P "1"', "p3"]
+
+
+async def test_a_partition_that_somebody_detached_to_keep_it_is_kept_and_every_run_says_so(database: Database) -> None:
+    await database.execute(_TABLES.format(type="date"))
+    database.write_policy(_POLICY)
+    async with application(database) as other:
+        await other.execute(f"begin; lock table {_P1} in share mode")
+        await database.run("retention", lock_timeout=0.05)
+    await database.execute(f"alter table events detach partition {_P1}")
+    for _ in range(2):
+        run = await database.run("retention")
+        done = step(run, "retention", "public.events")
+        assert (run.status, done.status) == (RunStatus.FAILED, StepStatus.BLOCKED)
+        assert "DROP, rename or ATTACH it" in (done.error or "")
+    await database.execute(f"alter table {_P1} rename to kept")
+    assert (await database.run("retention")).status is RunStatus.SUCCEEDED
+    assert await tables(database) == ["kept", "p3"]
+
+
+async def test_what_somebody_else_began_to_detach_is_finished_first(database: Database) -> None:
+    await database.execute(_TABLES.format(type="date"))
+    async with application(database) as reader, application(database) as other:
+        await reader.execute("begin isolation level repeatable read; select count(*) from events")
+        await other.execute("set lock_timeout = '50ms'")
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await other.execute("alter table events detach partition p2 concurrently")
+    run = await database.run("retention", policy=_POLICY)
+    assert (run.status, await tables(database)) == (RunStatus.SUCCEEDED, ["p3"])
+
+
+async def test_a_partition_beside_a_default_one_is_locked_after_its_table_as_readers_do(database: Database) -> None:
+    """In the other order the server would end the reader, who has waited longer."""
+    await database.execute(_TABLES.format(type="date") + _DEFAULT)
+    async with application(database) as reader:
+        await reader.execute("begin; select from events limit 1")
+        running = asyncio.create_task(database.run("retention", policy=_POLICY, lock_timeout=30))
+        pid = await waiting(database)
+        held = (
+            "select count(*) from pg_locks where pid = $1 and granted and locktype = 'relation'"
+            " and mode = 'AccessExclusiveLock'"
+        )
+        assert await database.values(held, pid) == [0]
+        await reader.execute("commit")
+        assert (await running).status is RunStatus.SUCCEEDED
+
+
+async def test_a_partition_that_goes_as_a_whole_cannot_be_named_alone(database: Database) -> None:
+    await database.execute(_TABLES.format(type="date"))
+    with pytest.raises(UsageError, match=r"p2 is dropped as a whole by the rule of public\.events"):
+        await database.run("retention", policy=_POLICY, tables=["p2"])
+
+
+async def test_the_lag_of_whole_partitions_is_that_of_their_oldest_row(database: Database) -> None:
+    await database.execute(_TABLES.format(type="date"))
+    whole = planned_step(await database.plan("retention", policy=_POLICY), "retention", "public.events")
+    lag = await whole.lag(database.connection, done=False)
+    assert lag is not None
+    assert lag > 86_400 * 365 * 20
