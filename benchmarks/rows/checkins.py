@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,8 @@ RATE = 100
 """Check-ins a second, as of 360,000 devices that report hourly."""
 ALONE = 4.0
 """Seconds that are looked at without a clean-up."""
+LEAST = 0.5
+"""Seconds of check-ins that are counted for a clean-up that is over sooner: in a few milliseconds none may be due."""
 
 
 def rows(scale: float) -> tuple[Row, ...]:
@@ -65,7 +68,8 @@ def _beside(work: Work) -> Work:
     async def watched(clone: Clone, meter: Meter) -> Effect:
         async with _checking_in(clone) as load:
             effect = await work(clone, meter)
-            began, ended = meter.began, meter.ended
+            began, ended = meter.began, max(meter.ended, meter.began + LEAST)
+            await asyncio.sleep(max(0.0, ended - time.time()))
         due = [latency for instant, latency in load.latencies if began <= instant <= ended]
         return replace(effect, latencies=tuple(due))
 

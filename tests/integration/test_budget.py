@@ -69,7 +69,8 @@ async def test_several_runs_finish_the_work_each_going_on_from_the_stored_cursor
         assert (run.status, run.stop_reason, done.stop_reason) == ("interrupted", "budget", "budget")
         cursor = await _cursor(database, run, "public.events")
         assert cursor is not None
-        places.append(cursor[place])
+        # A pass that began anew and had no time left for a batch stands before all rows.
+        places.append("" if cursor[place] is None else cursor[place])
     else:
         pytest.fail(f"not finished after 30 runs; places {places}")
     laps = [n for n in range(1, len(places)) if places[n] < places[n - 1]]
