@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
+from maintenance.deletion import PLAIN, Deleter
+
 if TYPE_CHECKING:
     from asyncpg import Connection
 
@@ -144,6 +146,8 @@ class Step(ABC):
     """Seconds that it will probably take, as it is one piece; None where nobody can tell, or it goes in batches."""
     jobs: int = 1
     """How many such steps may be done side by side, each on a connection of its own."""
+    deleter: Deleter = PLAIN
+    """What its rows go through; whoever does the step may put another one in its place."""
     closing: str | None = None
     """A statement that is made once after all steps of the task, if one of them was done; none may be in need of it."""
 

@@ -48,21 +48,12 @@ from (
     offset $4 limit 1
 ) as maintenance_end;
 
--- name: delete_moment
--- So many rows share one moment that they are more than a batch. An array of addresses stays a TID scan where a join on ctid
--- may not. What others took from us while we waited was found all the same: only `found` tells whether there are more.
-with maintenance_found as materialized (
-    select {alias}.ctid as address from only {table} as {alias}
-    where {column} operator(pg_catalog.=) $2::text::{type} and {column} operator(pg_catalog.<) $1::{type} and {where}
-    limit $3
-),
-maintenance_gone as (
-    delete from only {table} as {alias}
-    where ctid = any (array(select maintenance_found.address from maintenance_found))
-      and {column} operator(pg_catalog.<) $1::{type} and {where}
-    returning 1
-)
-select (select count(*) from maintenance_found) as found, (select count(*) from maintenance_gone) as gone;
+-- name: find_moment
+-- So many rows share one moment that they are more than a batch. Not locked: the statement that deletes them judges them anew.
+select {alias}.ctid
+from only {table} as {alias}
+where {column} operator(pg_catalog.=) $2::text::{type} and {column} operator(pg_catalog.<) $1::{type} and {where}
+limit $3;
 
 -- name: count
 select count(*) from only {table} as {alias} where {column} operator(pg_catalog.<) $1::{type} and {where};

@@ -47,19 +47,11 @@ where entry.{column} is not null
 -- name: changed
 or entry.{count_column} is distinct from referenced.uses
 
--- name: counted
-, counted as (
-    update only {table} as entry set {count_column} = target.uses
-    from target
-    where target.uses is not null and entry.ctid = target.address
-    returning 1
-)
-
 -- name: claim_stretch
 -- Locked before they are judged for good: a reference that comes while we wait for a lock is not in our snapshot, and a
 -- foreign key would take the new reference along with the entry.
 with referenced as materialized ({uses})
-select entry.ctid
+select entry.ctid, referenced.uses is null as unused
 from only {table} as entry
 left join referenced on referenced.value {equals} entry.{column}
 where entry.ctid >= $1::tid and entry.ctid < $2::tid and entry.{column} is not null
@@ -74,18 +66,23 @@ left join referenced on referenced.value {equals} entry.{column}
 where entry.ctid >= $1::tid and entry.ctid < $2::tid and entry.{column} is not null
   and (referenced.uses is null {changed});
 
--- name: sweep_claimed
--- The witnesses are asked in every batch: a reference that is emptied meanwhile must not empty the catalog.
-with referenced as materialized ({uses}),
+-- name: judged
+referenced as materialized ({uses}),
 target as materialized (
     select entry.ctid as address, referenced.uses
     from only {table} as entry
     left join referenced on referenced.value {equals} entry.{column}
     where entry.ctid = any ($1::tid[]) and entry.{column} is not null and (referenced.uses is null {changed})
-),
-removed as (
-    delete from only {table} as entry
-    where {witnessed} and entry.ctid = any (array(select address from target where uses is null))
-    returning 1
-){counted}
-select (select count(*) from removed) as removed, {updated} as updated;
+)
+
+-- name: delete_claimed
+-- The witnesses are asked in every batch: a reference that is emptied meanwhile must not empty the catalog.
+with {judged}
+delete from only {table} as entry
+where {witnessed} and entry.ctid = any (array(select address from target where uses is null));
+
+-- name: count_claimed
+with {judged}
+update only {table} as entry set {count_column} = target.uses
+from target
+where target.uses is not null and entry.ctid = target.address;

@@ -112,7 +112,7 @@ class DuplicatesStep(Step):
         free = Fragment(self.key.sql("all_losers" if patience is heap.WAIT else "free_losers", self.leaf))
         await connection.execute(self.key.sql("joined_by_hash", self.leaf))
         delete = self.key.delete_sql(self.leaf, free=free, patience=patience)
-        return heap.deleted(await connection.execute(delete, *pairs.values))
+        return await self.deleter.delete(connection, delete, Fragment("loser"), *pairs.values)
 
     def past_locks(self, cursor: Cursor | None) -> Cursor | None:
         """Over rows that others hold, losers and winners; the pass itself locks none."""

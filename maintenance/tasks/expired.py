@@ -88,15 +88,21 @@ class RowsStep(RetentionStep):
         """Judge and delete the rows of a stretch, in one statement if it can be, so that a refreshed row stays."""
         values = (self.expired.bound, *bounds)
         if not self.claims and patience is heap.WAIT:
-            status = await connection.execute(self.expired.sql("delete_stretch", stretch=stretch), *values)
-            return heap.Share(rows=heap.deleted(status))
+            return heap.Share(rows=await self.delete(connection, "delete_stretch", *values, stretch=stretch))
         claimed = await connection.fetch(self.expired.sql("claim_stretch", stretch=stretch, patience=patience), *values)
-        rows = heap.addresses(claimed)
-        gone = heap.deleted(await connection.execute(self.expired.sql("delete_claimed"), self.expired.bound, rows))
+        gone = await self.delete_claimed(connection, heap.addresses(claimed))
         if patience is heap.WAIT:
             return heap.Share(rows=gone)
         held = await connection.fetchval(self.expired.sql("count_stretch", stretch=stretch), *values)
         return heap.Share(rows=gone, held=held)
+
+    async def delete_claimed(self, connection: Connection, rows: list[heap.Tid]) -> int:
+        """Judge these rows once more and delete them."""
+        return await self.delete(connection, "delete_claimed", self.expired.bound, rows) if rows else 0
+
+    async def delete(self, connection: Connection, name: str, *values: object, **more: Fragment) -> int:
+        """Delete by a statement of retention.sql."""
+        return await self.deleter.delete(connection, self.expired.sql(name, **more), self.expired.alias, *values)
 
     def past_locks(self, cursor: Cursor | None) -> Cursor | None:
         """Over rows that others hold, where this role may lock rows at all."""

@@ -82,8 +82,3 @@ def without_hurry(cursor: Cursor) -> Cursor:
 def addresses(rows: Iterable[Record]) -> list[Tid]:
     """The row addresses that a statement found, as the next one takes them."""
     return [row["ctid"] for row in rows]
-
-
-def deleted(status: str) -> int:
-    """Rows in the server's answer to a DELETE, such as `DELETE 12`."""
-    return int(status.split()[-1])

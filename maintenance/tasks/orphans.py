@@ -77,7 +77,8 @@ class OrphansStep(Step):
             gone = 0
             if found:
                 delete = self.orphaned.sql("delete_claimed", self.table)
-                gone = heap.deleted(await connection.execute(delete, *values, heap.addresses(found)))
+                rows = heap.addresses(found)
+                gone = await self.deleter.delete(connection, delete, Fragment("child"), *values, rows)
             if patience is heap.WAIT:
                 return heap.Share(rows=gone)
             count = self.orphaned.sql("count_stretch", self.table)

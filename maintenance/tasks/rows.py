@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from asyncpg import Connection
 
-from maintenance.database import fetch_one
 from maintenance.models import Batch, Cursor
 from maintenance.names import Fragment
 from maintenance.tasks import heap
@@ -77,11 +76,11 @@ class KeysetRetention(RowsStep):
             stretch = Fragment(self.expired.sql("moment_stretch"))
             share = await self.take(connection, stretch, (after, after), heap.PASS_OVER)
             return self._following({**place, "tie": None}, share, after, done=False)
-        row = await fetch_one(connection, self.expired.sql("delete_moment"), self.expired.bound, after, limit)
-        share = heap.Share(rows=row["gone"])
-        if row["found"] >= limit and share.rows:
+        found = await connection.fetch(self.expired.sql("find_moment"), self.expired.bound, after, limit)
+        share = heap.Share(rows=await self.delete_claimed(connection, heap.addresses(found)))
+        if len(found) >= limit and share.rows:
             return Batch(rows=share.rows, cursor=place, held=_held(place), done=False)
-        if row["found"] >= limit:
+        if len(found) >= limit:
             # Others took every one of them, or a trigger keeps them: what is left of the moment at once, and on.
             stretch = Fragment(self.expired.sql("moment_stretch"))
             share = await self.take(connection, stretch, (after, after), heap.WAIT)

@@ -9,7 +9,6 @@ from functools import partial
 from asyncpg import Connection
 
 from maintenance.catalog import Column, Leaf, Relation, find
-from maintenance.database import fetch_one
 from maintenance.errors import PolicyError
 from maintenance.models import Batch, Cursor, Settled, Step
 from maintenance.names import Fragment, Table, listed
@@ -36,16 +35,14 @@ class Usage:
 
     def sql(self, name: str, table: Table, **more: Fragment) -> str:
         """A statement of unreferenced.sql for the catalog, or one of its partitions."""
-        changed = counted = Fragment("")
+        slots = {"table": table.sql, "column": self.column.sql, "equals": self.equals, "uses": self.uses}
+        slots["changed"] = Fragment("")
         if self.count_column is not None:
-            slots = {"count_column": self.count_column.sql, "table": table.sql}
-            changed = Fragment(statement(NAME, "changed", **slots))
-            counted = Fragment(statement(NAME, "counted", **slots))
-        return statement(
-            NAME, name, table=table.sql, column=self.column.sql, equals=self.equals, uses=self.uses,
-            witnessed=listed([*self.witnesses] or [Fragment("true")], " and "), changed=changed, counted=counted,
-            updated=Fragment("(select count(*) from counted)" if counted else "0"), **more,
-        )  # fmt: skip
+            slots["count_column"] = self.count_column.sql
+            slots["changed"] = Fragment(statement(NAME, "changed", **slots))
+        slots["judged"] = Fragment(statement(NAME, "judged", **slots))
+        witnessed = listed([*self.witnesses] or [Fragment("true")], " and ")
+        return statement(NAME, name, witnessed=witnessed, **slots, **more)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +83,14 @@ class UnreferencedStep(Step):
         async def work(first: heap.Tid, last: heap.Tid, patience: Fragment) -> heap.Share:
             claim = self.usage.sql("claim_stretch", self.table, patience=patience)
             found = await connection.fetch(claim, first, last)
+            rows = heap.addresses(found)
             removed = updated = held = 0
-            if found:
-                sweep = self.usage.sql("sweep_claimed", self.table)
-                removed, updated = await fetch_one(connection, sweep, heap.addresses(found))
+            if any(row["unused"] for row in found):
+                delete = self.usage.sql("delete_claimed", self.table)
+                removed = await self.deleter.delete(connection, delete, Fragment("entry"), rows)
+            if self.usage.count_column is not None and removed < len(rows):
+                status = await connection.execute(self.usage.sql("count_claimed", self.table), rows)
+                updated = int(status.split()[-1])
             if patience is heap.PASS_OVER:
                 held = await connection.fetchval(self.usage.sql("count_stretch", self.table), first, last)
             return heap.Share(rows=removed, updated=updated, held=held)
@@ -124,7 +125,7 @@ async def _plan(rule: Unreferenced, survey: Survey) -> list[Step]:
     await accepted(survey, usage.sql("find", relation.table), what)
     if rule.count_column:
         what = f"{relation.table}.{rule.count_column} cannot hold a count; name a column of a numeric type"
-        await accepted(survey, usage.sql("sweep_claimed", relation.table), what)
+        await accepted(survey, usage.sql("count_claimed", relation.table), what)
     return [await _step(rule, survey, leaf, relation.table, usage, found) for leaf in relation.leaves]
 
 
