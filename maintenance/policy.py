@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from maintenance.errors import PolicyError
+from maintenance.models import Reach
 from maintenance.names import TableName, checked_name
 
 _Item = TypeVar("_Item", bound=Hashable)
@@ -49,6 +50,7 @@ Tables = Annotated[tuple[PolicyTable, ...], Field(min_length=1, strict=False)]
 Columns = Annotated[tuple[Column, ...], Field(min_length=1, strict=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
@@ -57,7 +59,32 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
-class Retention(Section):
+class Rule(Section):
+    """What every rule that deletes has: how much it may take in one run before a guard stops it."""
+
+    max_rows: Count | None = None
+    max_fraction: Fraction | None = None
+    ramp: Positive | None = None
+
+    @property
+    def reach(self) -> Reach:
+        """The limits of a run."""
+        return Reach(max_rows=self.max_rows, max_fraction=self.max_fraction, ramp=self.ramp)
+
+
+class PerKey(Section):
+    """So many of the newest rows of each key stay, however old they are."""
+
+    columns: Columns
+    rows: Positive
+
+    @field_validator("columns")
+    @classmethod
+    def _each_once(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        return _distinct(columns)
+
+
+class Retention(Rule):
     """Rows of `table` live for `keep` after `column`; `where` narrows the rule to some of the rows."""
 
     table: PolicyTable
@@ -67,18 +94,21 @@ class Retention(Section):
     partitions: Literal["drop", "rows"] = "drop"
     boundary: Literal["rows", "leave"] = "rows"
     allow_empty: bool = False
+    keep_newest: Positive | None = None
+    keep_per_key: PerKey | None = None
 
     def identities(self) -> Iterator[Hashable]:
         """What must not occur twice in a policy."""
         yield self.table, self.column, self.where
 
 
-class Duplicates(Section):
+class Duplicates(Rule):
     """Of the rows of a table with one `key`, only the greatest by `newest` stays."""
 
     tables: Tables
     key: Columns
     newest: Columns
+    max_fraction: Fraction | None = 0.5
 
     @field_validator("key", "newest")
     @classmethod
@@ -96,7 +126,7 @@ class Duplicates(Section):
             yield table, frozenset(self.key)
 
 
-class Orphans(Section):
+class Orphans(Rule):
     """A row whose `column` is in no `parent.parent_column` goes, once `age_column` is older than `grace`."""
 
     tables: Tables
@@ -106,6 +136,7 @@ class Orphans(Section):
     grace: Interval | None = None
     age_column: Column | None = None
     allow_empty_parent: bool = False
+    max_fraction: Fraction | None = 0.5
 
     @field_validator("tables")
     @classmethod
@@ -134,7 +165,7 @@ class Reference(Section):
         return f"{self.table}.{self.column}"
 
 
-class Unreferenced(Section):
+class Unreferenced(Rule):
     """A row of the catalog `table` whose `column` occurs in none of the `references` goes."""
 
     table: PolicyTable
@@ -142,6 +173,7 @@ class Unreferenced(Section):
     references: Annotated[tuple[Reference, ...], Field(min_length=1, strict=False)]
     count_column: Column | None = None
     allow_empty_parent: bool = False
+    max_fraction: Fraction | None = 0.5
 
     @field_validator("references")
     @classmethod
@@ -178,6 +210,12 @@ class Lag(Section):
     waiting: Count = 1
 
 
+class Guards(Section):
+    """What stops every rule."""
+
+    clock: Interval = "5 minutes"
+
+
 class Policy(Section):
     """One file for one database."""
 
@@ -187,6 +225,7 @@ class Policy(Section):
     unreferenced: Annotated[tuple[Unreferenced, ...], Field(strict=False)] = ()
     vacuum: Vacuum = Vacuum()
     lag: Lag = Lag()
+    guards: Guards = Guards()
 
     def tables(self) -> Iterator[TableName]:
         """Every table that a rule may delete from."""
