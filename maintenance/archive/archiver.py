@@ -35,7 +35,7 @@ class Archiver:
     """That of an object without rows, from which those of all others are made."""
     expires: bool
     folder: str
-    patience: float = PATIENCE
+    patience: float
     waiting: list[Manifest] = field(default_factory=list)
     """Stored, and not yet committed."""
     marked: list[str] = field(default_factory=list)
@@ -118,4 +118,6 @@ async def fitted(connection: Connection, store: Store, host: str, run_id: int, s
         created_at=as_of.isoformat(), rows=0, sha256="", size=0,
     )  # fmt: skip
     expires = step.archive is not None and step.archive.before is not None
-    return Archiver(store=store, manifest=blank, expires=expires, folder=folder_of(origin, run_id, step.table))
+    return Archiver(
+        store=store, manifest=blank, expires=expires, folder=folder_of(origin, run_id, step.table), patience=PATIENCE
+    )  # fmt: skip

@@ -17,7 +17,7 @@ ends a transaction that is idle for 60, and what we delete is locked all the tim
 class Deposit:
     """Takes the text of rows as it comes, and keeps of it no more than a chunk."""
 
-    def __init__(self, store: Store, path: str, patience: float = PATIENCE) -> None:
+    def __init__(self, store: Store, path: str, patience: float) -> None:
         self.press = Press()
         self._store = store
         self._path = path
