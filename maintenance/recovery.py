@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from asyncpg import Connection
@@ -86,8 +86,8 @@ async def restored(sought: Sought, settings: Settings, table: str | None, into: 
         lease(connection),
         _stores(policy, settings, sought) as stores,
     ):
-        if await record.kept(connection):
-            for store in stores:
+        for store in stores if await record.kept(connection) else []:
+            with _named(store):
                 await settle(connection, store)
         origin = await _origin(connection, settings, sought)
         listing = await _listing(connection, stores, origin, sought.run)
@@ -104,6 +104,12 @@ async def restored(sought: Sought, settings: Settings, table: str | None, into: 
 
 
 def _refuse(sought: Sought, listing: Listing, table: str | None, wanted: list[Entry], good: list[Entry]) -> None:
+    broken = [entry.trouble for entry in listing.entries if entry.trouble is not None]
+    if broken:
+        raise ArchiveError(
+            f"Of run {sought.run} {broken[0]}, so nobody knows what is missing without it, and nothing was "
+            "brought back; mend it, or move it away to do without."
+        )
     if good:
         return
     if wanted:
@@ -123,9 +129,20 @@ async def _listing(connection: Connection, stores: list[Store], origin: Origin, 
     found: list[Entry] = []
     others: set[Origin] = set()
     for store in stores:
-        found += await entries(connection, store, origin, run)
-        others |= set(await origins(store)) - {origin}
+        with _named(store):
+            found += await entries(connection, store, origin, run)
+            others |= set(await origins(store)) - {origin}
     return Listing(origin=origin, entries=tuple(found), others=tuple(sorted(others, key=str)))
+
+
+@contextmanager
+def _named(store: Store) -> Iterator[None]:
+    try:
+        yield
+    except ArchiveError as error:
+        raise ArchiveError(
+            f"The archive {store.where} cannot be used ({error}), so nothing was done; see to it, and try again."
+        ) from error
 
 
 async def _origin(connection: Connection, settings: Settings, sought: Sought) -> Origin:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.storage.blob import BlobBlock, BlobPrefix
-from azure.storage.blob.aio import BlobClient, ContainerClient
+from azure.storage.blob.aio import BlobClient, ContainerClient, LinearRetry
 
 from maintenance.archive.store import CHUNK
 from maintenance.archive_url import ArchiveUrl
@@ -20,7 +20,8 @@ from maintenance.errors import ArchiveError
 from maintenance.target import Target
 
 _ATTEMPTS = 2
-"""After the first. Who waits longer holds the locks of a batch for longer."""
+_PAUSE = 1
+"""How often a request is made again, and after how many seconds: while we wait, the rows of a batch are locked."""
 _ANSWER = 20
 """Seconds that one request may take."""
 _TOKEN = 20.0
@@ -34,8 +35,9 @@ async def blobs(url: ArchiveUrl, target: Target) -> AsyncIterator[Blobs]:
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     async with storage_credential(target, _TOKEN) as credential:
         client = ContainerClient(
-            url.account, url.container, credential=credential, retry_total=_ATTEMPTS, connection_timeout=_ANSWER,
-            read_timeout=_ANSWER, max_single_get_size=CHUNK, max_chunk_get_size=CHUNK,
+            url.account, url.container, credential=credential, connection_timeout=_ANSWER, read_timeout=_ANSWER,
+            retry_policy=LinearRetry(backoff=_PAUSE, retry_total=_ATTEMPTS, random_jitter_range=0),
+            max_single_get_size=CHUNK, max_chunk_get_size=CHUNK,
         )  # fmt: skip
         async with client:
             yield Blobs(client, url)

@@ -19,6 +19,14 @@ _PARTS = 5
 """Folders that a run's objects are in: server, database, run, schema, table."""
 
 
+class Unreadable(ArchiveError):
+    """A manifest that cannot be understood."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"the manifest {path} cannot be understood ({why})")
+        self.path = path
+
+
 class State(StrEnum):
     """Whether the rows of an object are gone from their table."""
 
@@ -119,12 +127,12 @@ def parse(text: bytes, path: str) -> Manifest:
     """The manifest that lies at `path`; where it says that it lies elsewhere, it is not believed.
 
     Raises:
-        ArchiveError: it is none, or of a version that is yet to come.
+        Unreadable: it is none, or of a version that is yet to come.
     """
     try:
         document: dict[str, Any] = json.loads(text)
         if document.pop("version") != _VERSION:
-            raise ArchiveError(f"the manifest {path} is of another version; bring it back with a newer one of ours")
+            raise ValueError("it is of another version; a newer one of ours may")
         document.pop("format")
         columns = tuple(Stored(**column) for column in document.pop("columns"))
         first, last = _tuple(document.pop("first_key")), _tuple(document.pop("last_key"))
@@ -134,7 +142,7 @@ def parse(text: bytes, path: str) -> Manifest:
         if found.path != path or len(found.object.split("/")) != _PARTS + 1 or not isinstance(found.rows, int):
             raise ValueError("it lies elsewhere than it says")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ArchiveError(f"the manifest {path} cannot be understood ({error})") from error
+        raise Unreadable(path, str(error)) from error
     return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,11 +10,10 @@ from enum import StrEnum
 from asyncpg import Connection
 
 from maintenance.archive import record
-from maintenance.archive.manifest import MANIFEST, ROWS, Manifest, Origin, State, manifest_of, parse
+from maintenance.archive.manifest import MANIFEST, ROWS, Manifest, Origin, State, Unreadable, manifest_of, parse
 from maintenance.archive.store import Store
 from maintenance.models import Step
 
-_LOG = logging.getLogger("maintenance")
 _AT_ONCE = 16
 """Manifests that are read side by side."""
 _MOST = 1000
@@ -35,6 +33,8 @@ class Standing(StrEnum):
     """It has no manifest: a run died before that was written, and so before anything was committed."""
     REMOVED = "removed"
     """Its manifest is left, its rows are not."""
+    UNREADABLE = "unreadable"
+    """Its manifest cannot be understood."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +45,19 @@ class Entry:
     object: str
     manifest: Manifest | None
     standing: Standing
+    trouble: str | None = None
+    """Why its manifest cannot be understood."""
 
 
 async def entries(connection: Connection, store: Store, origin: Origin, run_id: int | None) -> list[Entry]:
     """All objects of a database, or of one run of it, in the order in which they were stored.
 
     Raises:
-        ArchiveError: the store fails, or a manifest cannot be understood.
+        ArchiveError: the store fails.
     """
     paths = set(await store.paths(str(origin) if run_id is None else origin.run(run_id)))
-    manifests = await _read(store, sorted(path for path in paths if path.endswith(MANIFEST)))
+    read = await _read(store, sorted(path for path in paths if path.endswith(MANIFEST)))
+    manifests = [one for one in read if isinstance(one, Manifest)]
     asked = [manifest.object for manifest in manifests if manifest.state is State.STORED]
     known = await record.kept(connection)
     gone = await record.committed(connection, asked) if known and asked else set()
@@ -66,11 +69,15 @@ async def entries(connection: Connection, store: Store, origin: Origin, run_id: 
             return Standing.COMMITTED
         return Standing.NOT_COMMITTED if known else Standing.UNKNOWN
 
+    def odd(object_: str, state: Standing, trouble: str | None = None) -> Entry:
+        return Entry(store=store, object=object_, manifest=None, standing=state, trouble=trouble)
+
     found = [Entry(store=store, object=m.object, manifest=m, standing=standing(m)) for m in manifests]
     alone = sorted(path for path in paths if path.endswith(ROWS) and manifest_of(path) not in paths)
     return [
         *sorted(found, key=_when),
-        *(Entry(store=store, object=path, manifest=None, standing=Standing.INCOMPLETE) for path in alone),
+        *(odd(path, Standing.INCOMPLETE) for path in alone),
+        *(odd(one.path, Standing.UNREADABLE, str(one)) for one in read if isinstance(one, Unreadable)),
     ]
 
 
@@ -90,6 +97,8 @@ async def settle(connection: Connection, store: Store) -> None:
         path = manifest_of(object_)
         if path in await store.paths(path.rpartition("/")[0]):
             (manifest,) = await _read(store, [path])
+            if isinstance(manifest, Unreadable):
+                raise manifest
             await store.put(path, replace(manifest, state=State.COMMITTED).text())
         await record.mark(connection, [object_])
 
@@ -112,12 +121,16 @@ async def expire(connection: Connection, store: Store, step: Step) -> int:
     return len(old)
 
 
-async def _read(store: Store, paths: Sequence[str]) -> list[Manifest]:
+async def _read(store: Store, paths: Sequence[str]) -> list[Manifest | Unreadable]:
     turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(path: str) -> Manifest:
+    async def one(path: str) -> Manifest | Unreadable:
         async with turns:
-            return parse(b"".join([chunk async for chunk in store.read(path)]), path)
+            text = b"".join([chunk async for chunk in store.read(path)])
+        try:
+            return parse(text, path)
+        except Unreadable as error:
+            return error
 
     return list(await asyncio.gather(*(one(path) for path in paths)))
 

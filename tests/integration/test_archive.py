@@ -33,8 +33,9 @@ insert into kinds (at, small, large, exact, approximate, single, flag, text, fix
     numbers, words, matrix, day, hour, hour_tz, naive, span, key, address, network, mac, bits, varbits, range, ranges,
     point, vector, cash, pair, named, oid, char, xid)
 select timestamptz '2001-02-03 04:05:06.789012+03' + n * interval '1.000001 second', 32767, 'NaN', -0.5,
-    0.1::float8 + 0.2, 1e-30, true, E'tab\\t newline\\n return\\r backslash\\\\ quote'' "double" \\\\N \\b\\f\\v ünï 漢字 🐘' || n, 'abc',
-    'ä', '\\x00ff0a0d5c09'::bytea || convert_to(n::text, 'UTF8'), '{"b": 1,  "a": [1, null], "b": 2}',
+    0.1::float8 + 0.2, 1e-30, true,
+    E'tab\\t newline\\n return\\r backslash\\\\ quote'' "double" \\\\N \\b\\f\\v ünï 漢字 🐘' || n, 'abc', 'ä',
+    '\\x00ff0a0d5c09'::bytea || convert_to(n::text, 'UTF8'), '{"b": 1,  "a": [1, null], "b": 2}',
     '{"b": 1, "a": [1.10, "\\n"]}',
     'häppy', '{sad,NULL,häppy}', '{1,NULL,-3}', array['', 'NULL', null, 'a,b', '{x}', E'back\\\\slash', ' '],
     '[2:3][0:1]={{1,2},{3,4}}', 'infinity', '23:59:59.999999', '12:00:00+05:30', '-infinity',

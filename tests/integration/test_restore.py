@@ -146,6 +146,7 @@ async def test_what_lies_elsewhere_than_it_says_is_not_believed(database: Databa
         path.write_text(json.dumps({**told, **wrong}), encoding="utf-8")
         assert "the manifest " in await restored(database, run, exit_code=1)
     path.write_bytes(b"\xff")
+    assert await states(database) == ["unreadable"]
     assert "cannot be understood" in await restored(database, run, exit_code=1)
 
 
@@ -179,7 +180,7 @@ async def test_words_that_cannot_be_used_are_refused(database: Database, shelf: 
         assert said in await restored(database, run, *words, exit_code=2)
     assert "nothing of run 7" in await restored(database, 7, exit_code=2)
     shelf.rename(shelf.with_name("moved"))
-    assert "No such file or directory" in await restored(database, run, exit_code=1)
+    assert "archive: No such folder), so nothing was done" in await restored(database, run, exit_code=1)
     database.write_policy("")
     assert "No rule of the policy has an archive" in await restored(database, run, exit_code=2)
     moved = shelf.with_name("moved").as_uri()
