@@ -17,7 +17,7 @@ from maintenance.archive.store import Store, opened, required
 from maintenance.database import connected
 from maintenance.errors import ArchiveError, PolicyError, UsageError
 from maintenance.lease import lease
-from maintenance.names import Table, TableName
+from maintenance.names import TableName
 from maintenance.policy import BLOBS, Policy, place_of
 from maintenance.settings import Settings
 
@@ -97,8 +97,7 @@ async def restored(sought: Sought, settings: Settings, table: str | None, into: 
         _refuse(sought, listing, table, wanted, good)
         if other is not None and len(tables) > 1:
             raise UsageError("--into takes the rows of one table; name it with --table.")
-        target = None if other is None else Table(schema=other.schema or "public", name=other.name)
-        back = await restore(connection, good, target)
+        back = await restore(connection, good, other)
         left = tuple(entry for entry in wanted if entry not in good)
         return Recovery(run=sought.run or 0, restored=tuple(back), left=left)
 

@@ -33,7 +33,7 @@ class Archiver:
     store: Store
     manifest: Manifest
     """That of an object without rows, from which those of all others are made."""
-    expires: bool
+    step: Step
     folder: str
     patience: float
     waiting: list[Manifest] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Archiver:
             self.manifest, object=path, rows=rows, sha256=found.sha256, size=deposit.press.bytes,
             first_key=None if first is None else tuple(first), last_key=None if last is None else tuple(last),
         )  # fmt: skip
-        created_at = await record.write(connection, manifest, self.store.where, expires=self.expires)
+        created_at = await record.write(connection, manifest, self.store.where, self.step)
         manifest = replace(manifest, created_at=created_at.isoformat())
         await deposit.in_time(self.store.put(manifest.path, manifest.text()))
         self.waiting.append(manifest)
@@ -117,7 +117,6 @@ async def fitted(connection: Connection, store: Store, host: str, run_id: int, s
         database=origin.database, server=origin.server, server_version=row["version"], as_of=as_of.isoformat(),
         created_at=as_of.isoformat(), rows=0, sha256="", size=0,
     )  # fmt: skip
-    expires = step.archive is not None and step.archive.before is not None
     return Archiver(
-        store=store, manifest=blank, expires=expires, folder=folder_of(origin, run_id, step.table), patience=PATIENCE
+        store=store, manifest=blank, step=step, folder=folder_of(origin, run_id, step.table), patience=PATIENCE
     )  # fmt: skip

@@ -45,14 +45,14 @@ class Landing:
         )  # fmt: skip
 
 
-async def landing(connection: Connection, table: Table, manifests: Sequence[Manifest]) -> Landing:
+async def landing(connection: Connection, table: TableName, manifests: Sequence[Manifest]) -> Landing:
     """The table for the rows of these manifests, once it is clear that they fit it.
 
     Raises:
         ArchiveError: it is gone, or lacks a column, or has one of another type.
     """
     remedy = "nothing of it was brought back; make a table that has its columns, and name it with --into"
-    relation = await find(connection, TableName(schema=table.schema, name=table.name))
+    relation = await find(connection, table)
     if relation is None:
         raise ArchiveError(f"There is no table {table} any more, so {remedy}.")
     first, *others = manifests

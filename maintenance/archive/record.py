@@ -9,6 +9,7 @@ from asyncpg import Connection
 
 from maintenance.archive.manifest import Manifest, Origin
 from maintenance.database import fetch_one
+from maintenance.models import Step
 from maintenance.sql import statement
 
 
@@ -21,11 +22,12 @@ async def origin(connection: Connection, host: str) -> Origin:
     return Origin(server=server, database=row["database"])
 
 
-async def write(connection: Connection, manifest: Manifest, store: str, *, expires: bool) -> datetime:
-    """Write down an object, in the transaction that deletes its rows; returns when."""
+async def write(connection: Connection, manifest: Manifest, store: str, step: Step) -> datetime:
+    """Write down an object of a step, in the transaction that deletes its rows; returns when."""
+    expires = step.archive is not None and step.archive.before is not None
     created_at: datetime = await connection.fetchval(
         statement("archive", "record"), manifest.object, store, manifest.run, manifest.step, manifest.task,
-        str(manifest.whole), manifest.rule, manifest.rows, manifest.sha256, manifest.size, expires,
+        str(manifest.whole), step.subject, manifest.rows, manifest.sha256, manifest.size, expires,
     )  # fmt: skip
     return created_at
 
@@ -51,10 +53,9 @@ async def mark(connection: Connection, objects: Sequence[str]) -> None:
     await connection.execute(statement("archive", "mark"), list(objects))
 
 
-async def expired(
-    connection: Connection, store: str, place: tuple[str, str, str], before: datetime, most: int
-) -> list[str]:
-    """Objects of one place that are older, the oldest first."""
+async def expired(connection: Connection, store: str, step: Step, before: datetime, most: int) -> list[str]:
+    """Objects that a step of this kind has stored before that, the oldest first; also where its `keep` was another."""
+    place = (step.task, str(step.table), step.subject)
     rows = await connection.fetch(statement("archive", "expired"), store, *place, before, most)
     return [row["object"] for row in rows]
 

@@ -15,7 +15,7 @@ from maintenance.archive.shelf import Entry
 from maintenance.archive.store import Store
 from maintenance.database import fetch_one, limit_statements
 from maintenance.errors import ArchiveError
-from maintenance.names import Table
+from maintenance.names import Table, TableName
 from maintenance.sql import statement
 
 _Read = TypeVar("_Read")
@@ -49,7 +49,7 @@ class _Load:
         return sum(manifest.rows for _, manifest in self.objects)
 
 
-async def restore(connection: Connection, entries: Sequence[Entry], into: Table | None) -> list[Restored]:
+async def restore(connection: Connection, entries: Sequence[Entry], into: TableName | None) -> list[Restored]:
     """Bring back the rows of these objects, each table in one transaction, parents before children.
 
     Every object is read and its checksum seen before anything is inserted.
@@ -66,7 +66,7 @@ async def restore(connection: Connection, entries: Sequence[Entry], into: Table 
     loads = []
     for table in tables:
         own = tuple((store, manifest) for store, manifest in objects if manifest.whole == table)
-        loads.append(_Load(objects=own, landing=await landing(connection, into or table, [m for _, m in own])))
+        loads.append(_Load(objects=own, landing=await landing(connection, into or _name(table), [m for _, m in own])))
     places = await ordered(connection, [load.landing for load in loads])
     return [await _brought_back(connection, loads[place]) for place in places]
 
@@ -119,6 +119,10 @@ async def _why(connection: Connection, land: Landing, missing: int, changed: int
         f"{missing:,} rows of {land.table} cannot come back, as other rows have their place in a unique index, or a "
         f"trigger keeps them out{said}, so nothing of it was brought back; name another table with --into."
     )
+
+
+def _name(table: Table) -> TableName:
+    return TableName(schema=table.schema, name=table.name)
 
 
 async def _named(manifest: Manifest, reading: Awaitable[_Read]) -> _Read:

@@ -41,4 +41,4 @@ async def tidied(connection: Connection, archiver: Archiver, step: Step, *, done
         removed = await expire(connection, archiver.store, step)
     except ArchiveError as error:
         return f"old archives could not be removed, the next run tries again: {error}"
-    return f"{removed:,} archives past archive_keep removed" if removed else None
+    return f"{removed:,} object{'s' if removed > 1 else ''} past archive_keep removed" if removed else None

@@ -113,7 +113,7 @@ async def expire(connection: Connection, store: Store, step: Step) -> int:
     """
     if step.archive is None or step.archive.before is None:
         return 0
-    old = await record.expired(connection, store.where, step.place, step.archive.before, _MOST)
+    old = await record.expired(connection, store.where, step, step.archive.before, _MOST)
     for object_ in old:
         await store.remove(object_)
         await store.remove(manifest_of(object_))

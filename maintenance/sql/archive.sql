@@ -46,7 +46,7 @@ select {literals};
 
 -- name: record
 -- In the transaction of the deletes: it is the truth of whether they were committed.
-insert into maintenance.archive (object, store, run_id, step_id, task, table_name, rule, rows, sha256, bytes, expires)
+insert into maintenance.archive (object, store, run_id, step_id, task, table_name, subject, rows, sha256, bytes, expires)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 returning created_at;
 
@@ -64,7 +64,7 @@ update maintenance.archive set marked = true where object = any ($1::text[]);
 
 -- name: expired
 select object from maintenance.archive
-where store = $1 and task = $2 and table_name = $3 and rule = $4 and created_at < $5
+where store = $1 and task = $2 and table_name = $3 and subject = $4 and created_at < $5
 order by created_at
 limit $6;
 

@@ -33,7 +33,7 @@ async def _archived(step: Step, archive: Archive, survey: Survey) -> Step:
         return step
     row = await survey.connection.fetchrow(statement("archive", "cascade"), step.oid)
     if row is None:
-        return replace(step, archive=archive)
+        return replace(step, archive=archive, summary=f"{step.summary}; archived first, in {archive.where}")
     message = (
         f"the foreign key {row['name']} of {row['child']} is {row['action']}, so what goes from {step.table} would "
         f"change rows there that no archive has, and nothing was deleted; make the key ON DELETE NO ACTION and give "

@@ -159,13 +159,13 @@ async def test_archives_are_removed_once_they_are_kept_long_enough(database: Dat
     policy = rule(shelf) + 'archive_keep = "90 days"\n'
     first = await database.run("retention", policy=policy)
     await database.execute("insert into log values (1, '2001-01-01')")
-    await database.run("retention")
+    await database.run("retention", policy=policy.replace("30 days", "31 days"))
     assert len(objects(shelf)) == 2
     await database.execute(
         f"update maintenance.archive set created_at = now() - interval '91 days' where run_id = {first.id}"
     )
     run = await database.run("retention")
-    assert [step.note for step in run.steps] == ["1 archives past archive_keep removed"]
+    assert [step.note for step in run.steps] == ["1 object past archive_keep removed"]
     assert (len(objects(shelf)), len(manifests(shelf))) == (1, 1)
     assert await database.values("select run_id from maintenance.archive") == [first.id + 1]
     assert "nothing of run" in await restored(database, first.id, exit_code=2)

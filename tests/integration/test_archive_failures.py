@@ -161,7 +161,7 @@ async def gone(database: Database) -> None:
     raise AssertionError("the server did not commit within 10 s")
 
 
-@pytest.mark.parametrize("finder", ["the next run", "archives", "restore"])
+@pytest.mark.parametrize("finder", ["the next run", "restore"])
 async def test_a_commit_whose_answer_nobody_heard_is_known_by_the_ledger(
     database: Database, shelf: Path, finder: str
 ) -> None:
@@ -180,10 +180,9 @@ async def test_a_commit_whose_answer_nobody_heard_is_known_by_the_ledger(
         assert (await database.run("retention")).rows == 0
         assert json.loads(path.read_text())["state"] == "committed"
         assert await database.values("select marked from maintenance.archive") == [True]
-    if finder != "archives":
-        assert (await restored(database, 1))[0]["inserted"] == 100
-        assert json.loads(path.read_text())["state"] == "committed"
-        assert await contents(database) == before
+    assert (await restored(database, 1))[0]["inserted"] == 100
+    assert json.loads(path.read_text())["state"] == "committed"
+    assert await contents(database) == before
 
 
 async def test_a_store_that_fails_after_the_commit_does_not_undo_it(

@@ -73,7 +73,7 @@ create table if not exists maintenance.archive (
     step_id    bigint not null,
     task       text not null,
     table_name text not null,
-    rule       text not null,
+    subject    text not null,
     rows       bigint not null,
     sha256     text not null,
     bytes      bigint not null,
@@ -82,4 +82,4 @@ create table if not exists maintenance.archive (
     marked     boolean not null default false
 );
 
-create index if not exists archive_place on maintenance.archive (task, table_name, rule, created_at);
+create index if not exists archive_place on maintenance.archive (task, table_name, subject, created_at);
