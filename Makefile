@@ -46,7 +46,7 @@ layers: $(VENV)/.dev ## Check that imports point down only
 pytest: $(VENV)/.dev ## Run the tests alone, e.g. make pytest ARGS="-k vacuum"
 	"$(python)" -m pytest $(ARGS)
 
-azurite: tests/azurite/node_modules/.package-lock.json ## Install Azurite (needs npm), for the tests of the queue and for func start
+azurite: tests/azurite/node_modules/.package-lock.json ## Install Azurite (needs npm), for the tests of queue and archives, and func start
 
 format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 	"$(python)" -m ruff check --fix-only

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from maintenance import settings as environment
 from maintenance import switch
@@ -26,12 +27,23 @@ from maintenance.documents import (
     run_document,
 )  # fmt: skip
 from maintenance.engine import performed, planned
-from maintenance.errors import ConnectionLost, MaintenanceError, SettingsError, StatementRefused, UsageError
+from maintenance.errors import (
+    ArchiveError,
+    ConnectionLost,
+    LeaseHeld,
+    MaintenanceError,
+    SettingsError,
+    StatementRefused,
+    UsageError,
+)
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, Settled, StepStatus
 from maintenance.runs import Request, Run
 from maintenance.settings import Settings
 from maintenance.witness import Witness
+
+if TYPE_CHECKING:
+    from maintenance.shelves import Answer
 
 EXIT_CODES = {
     RunStatus.SUCCEEDED: 0,
@@ -60,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             _print_json(error_document(error))
         sys.stderr.write(f"error: {error}\n")
-        return _FAILED if isinstance(error, ConnectionLost | StatementRefused) else _WRONG_USE
+        if isinstance(error, LeaseHeld):
+            return EXIT_CODES[RunStatus.SKIPPED]
+        return _FAILED if isinstance(error, ArchiveError | ConnectionLost | StatementRefused) else _WRONG_USE
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -177,6 +191,28 @@ def _resume(options: argparse.Namespace) -> int:
     return 0
 
 
+def _archives(options: argparse.Namespace) -> int:
+    from maintenance.shelves import archives
+
+    return _told(options, archives(options, _settings(options)))
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from maintenance.shelves import restore
+
+    return _told(options, restore(options, _settings(options)))
+
+
+def _told(options: argparse.Namespace, answer: Answer) -> int:
+    if options.json:
+        _print_json(answer.document)
+    else:
+        from maintenance.console import open_console
+
+        answer.show(open_console())
+    return 0
+
+
 def _sql_grants(options: argparse.Namespace) -> int:
     from maintenance.grants import grants_for, rendered
 
@@ -224,7 +260,7 @@ def _print_json(document: Document) -> None:
 
 _VERBS = {
     "plan": _plan, "run": _run, "history": _history, "install": _install, "pause": _pause, "resume": _resume,
-    "sql grants": _sql_grants, "demo": _demo,
+    "archives": _archives, "restore": _restore, "sql grants": _sql_grants, "demo": _demo,
 }  # fmt: skip
 
 

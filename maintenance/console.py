@@ -34,7 +34,7 @@ def open_console() -> Console:
 def show_plan(console: Console, plan: Plan) -> None:
     """The steps that have something to do, and below them the tables where there is nothing."""
     console.print(f"Plan as of {plan.as_of:%Y-%m-%d %H:%M:%S} UTC (reads only, nothing is changed)")
-    grid = _grid("task", "table", "strategy", ("rows", "right"), "what")
+    grid = grid_of("task", "table", "strategy", ("rows", "right"), "what")
     analyzed = [step for step in plan.steps if step.strategy == "analyze"]
     for step in plan.steps:
         if step not in analyzed and not _is_idle(step):
@@ -67,7 +67,7 @@ def show_run(console: Console, run: Run) -> None:
     idle = [step for step in run.steps if step.status is StepStatus.SUCCEEDED and not _worked(step)]
     absent = [step for step in run.steps if step.status is StepStatus.ABSENT]
     analyzed = [step for step in run.steps if step.strategy == "analyze" and step.status is StepStatus.SUCCEEDED]
-    grid = _grid(
+    grid = grid_of(
         "task",
         "table",
         "strategy",
@@ -123,7 +123,7 @@ def show_history(console: Console, runs: list[Run]) -> None:
     if not runs:
         console.print("The ledger has no runs yet.")
         return
-    grid = _grid(
+    grid = grid_of(
         ("run", "right"), "name", "by", "started (UTC)", ("time", "right"), ("rows", "right"), "status", "ended by"
     )
     for run in runs:
@@ -137,7 +137,7 @@ def show_history(console: Console, runs: list[Run]) -> None:
 
 def show_changes(console: Console, counts: dict[str, tuple[int, int]], runs: list[Run]) -> None:
     """Table by table what several runs changed; `counts` are rows before and after."""
-    grid = _grid(
+    grid = grid_of(
         "table", ("rows before", "right"), ("deleted", "right"), ("rows after", "right"), ("size before", "right"),
         ("size after", "right"), ("time", "right"),
     )  # fmt: skip
@@ -176,7 +176,8 @@ def size(amount: int | None) -> str:
     return f"{number:.1f} TB"
 
 
-def _grid(*columns: str | tuple[str, str]) -> Grid:
+def grid_of(*columns: str | tuple[str, str]) -> Grid:
+    """An empty table; a column may be given with `right`, where numbers stand."""
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for column in columns:
         name, right = (column[0], True) if isinstance(column, tuple) else (column, False)

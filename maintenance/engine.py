@@ -11,6 +11,7 @@ from asyncpg import Connection
 
 from maintenance import lag, policy_file, switch
 from maintenance.approval import approval
+from maintenance.archive.store import required
 from maintenance.budget import Budget
 from maintenance.clock import astray, utc
 from maintenance.conduct import Conduct
@@ -45,6 +46,7 @@ async def planned(
     budget = budget or Budget(settings.budget)
     tasks = selected(request.names)
     policy = policy_file.load(settings.policy)
+    required(policy, settings)
     async with connected(settings, name="maintenance plan", read_only=True) as connection:
         ledger = Ledger(connection)
         await lag.judged(connection, policy.lag)
@@ -221,6 +223,7 @@ async def _abandoned(connection: Connection, run_id: int, number: int, why: str)
 async def _conducting(settings: Settings, budget: Budget | None, witness: Witness | None) -> AsyncIterator[Conduct]:
     budget = budget or Budget(settings.budget)
     policy = policy_file.load(settings.policy)
+    required(policy, settings)
     async with connected(settings, name="maintenance run") as connection:
         yield Conduct(
             connection=connection, ledger=Ledger(connection), settings=settings, policy=policy, budget=budget,

@@ -71,14 +71,22 @@ class Token:
             if not isinstance(token.token or None, str):
                 raise ValueError("the identity endpoint answered without a token")
         except (AzureError, ValueError) as error:
-            said = _said(error)
+            told = said(error)
         else:
             self.expires_on = token.expires_on
             return token.token
         # Outside, so that no chain of errors has what azure-identity quotes of the answer.
         raise IdentityError(
-            f"No identity gave a token to log in to {self._target} ({said}), so nothing was done; {REMEDY}."
+            f"No identity gave a token to log in to {self._target} ({told}), so nothing was done; {REMEDY}."
         )
+
+
+def storage_credential(target: Target, patience: float) -> DefaultAzureCredential:
+    """What gives tokens for the archive's storage account, by the identity that would log in to the database.
+
+    `patience` are the seconds that a token may take. Azure Storage's own client asks it, for its own scope only.
+    """
+    return _credential(target, patience)
 
 
 def _credential(target: Target, patience: float) -> DefaultAzureCredential:
@@ -103,7 +111,7 @@ def _credential(target: Target, patience: float) -> DefaultAzureCredential:
     )
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """The error in one line of bearable length, without what it quotes: an odd answer may have the token in it."""
     text = " ".join(str(error).split())
     text = _SECRET.sub("***", _QUOTED.sub("", text))

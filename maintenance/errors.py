@@ -9,8 +9,9 @@ MaintenanceError
 │   ├── StatementRefused  the server refused a statement around the work            exit 1
 │   └── IdentityError     no identity gives a token to log in with                  exit 2
 ├── LedgerError           the ledger's schema is missing and may not be made        exit 2
+├── ArchiveError          an archive cannot be reached or read, or does not fit     exit 1
 ├── DemoError             the embedded server cannot be started                     exit 2
-├── Blocked               the server skipped what we asked for (missing privilege)  the step is `blocked`
+├── Blocked               the server skipped what we asked for, or the archive fails the step is `blocked`
 ├── LeaseHeld             another run holds the lease of this database              exit 4
 ├── Paused                all runs of this database are paused                      exit 3
 └── RunFailed             raised by triggers, so that their host sees a failed run
@@ -57,8 +58,12 @@ class DemoError(MaintenanceError):
     """The embedded PostgreSQL of the demo and the tests cannot be started."""
 
 
+class ArchiveError(MaintenanceError):
+    """An archive cannot be written, reached or read, or its rows do not fit the table that they are for."""
+
+
 class Blocked(MaintenanceError):
-    """The server answered, but skipped the work: never to be counted as done."""
+    """The server answered, but skipped the work, or its rows could not be archived: never to be counted as done."""
 
 
 class LeaseHeld(MaintenanceError):

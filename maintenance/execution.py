@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 from asyncpg import Connection
 from asyncpg import exceptions as pg
 
+from maintenance.archive.archiver import Archiver
+from maintenance.archive.session import archiving, tidied
 from maintenance.budget import Budget
 from maintenance.catalog import total_bytes
 from maintenance.database import BOOKKEEPING, GLANCE, limit_statements, name_session
-from maintenance.errors import Blocked
+from maintenance.errors import ArchiveError, Blocked
 from maintenance.gate import Gate, Overrun
 from maintenance.guards import Guards
 from maintenance.lag import Brake
@@ -53,6 +55,8 @@ class _Tally:
     """Batches that the ledger has yet to hear of."""
     size: int | None = None
     note: str | None = None
+    archiver: Archiver | None = None
+    """What the rows go through where the step has an archive."""
 
     def add(self, batch: Batch) -> None:
         """One batch more."""
@@ -118,7 +122,7 @@ class Execution:
         """The work of a step, and its end in words whatever ended it."""
         try:
             return await self._begun(step, step_id, cursor, tally)
-        except Blocked as error:
+        except (Blocked, ArchiveError) as error:
             return Verdict(status=StepStatus.BLOCKED, stop_reason=StopReason.BLOCKED, message=str(error))
         except pg.QueryCanceledError as error:
             return OUT_OF_BUDGET if self.budget.left < ALMOST_OVER else failure(self.connection, error)
@@ -163,8 +167,19 @@ class Execution:
         gate = Gate(guards=self.guards, step=step, earlier=tally.gone_before, begun=tally.before > 0)
         verdict = await gate.verdict(self.budget.left * _SHARE)
         if verdict is None:
-            verdict = DONE if gate.is_done else await self._batches(step, step_id, cursor, tally, gate)
+            verdict = DONE if gate.is_done else await self._worked(step, step_id, cursor, tally, gate)
         return (await gate.kept(self.connection) or DONE) if verdict is DONE else verdict
+
+    async def _worked(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, gate: Gate) -> Verdict:
+        """The batches of a step, through its archive where it has one."""
+        if step.archive is None:
+            return await self._batches(step, step_id, cursor, tally, gate)
+        async with archiving(self.connection, self.settings, self.run_id, step, step_id) as tally.archiver:
+            verdict = await self._batches(step, step_id, cursor, tally, gate)
+            await limit_statements(self.connection, BOOKKEEPING, local=False)
+            told = await tidied(self.connection, tally.archiver, step, done=verdict == DONE)
+            tally.note = "; ".join(filter(None, (tally.note, told))) or None
+        return verdict
 
     async def _size(self, step: Step) -> int | None:
         """Bytes of the table, or None where they cannot be told at a glance; then there is time for the ledger."""
@@ -245,6 +260,9 @@ class Execution:
     ) -> tuple[Batch, bool]:  # fmt: skip
         began = time.monotonic()
         async with AsyncExitStack() as stack:
+            if tally.archiver is not None:
+                step = replace(step, deleter=tally.archiver)
+                await stack.enter_async_context(tally.archiver.batch())
             if step.transactional:
                 await stack.enter_async_context(self.connection.transaction())
                 await limit_statements(self.connection, min(share, self.budget.left), local=True)

@@ -18,7 +18,7 @@ from maintenance.names import Fragment
 from maintenance.runs import Request, Run, StepResult
 from maintenance.sql import script, statement
 
-TABLES = ("run", "step", "pause")
+TABLES = ("run", "step", "pause", "archive")
 """The tables of the ledger, in schema `maintenance`."""
 _STARVED = (StopReason.BUDGET, StopReason.LAG, StopReason.ERROR)
 
@@ -210,6 +210,7 @@ class Ledger:
     async def prune(self, keep: float) -> None:
         """Remove runs that ended more than `keep` seconds ago."""
         await self.connection.execute(statement("ledger", "prune"), keep)
+        await self.connection.execute(statement("ledger", "prune_archives"), keep)
 
     async def runs(self, limit: int) -> list[Run]:
         """The last runs, newest first, without their steps."""

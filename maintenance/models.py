@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 from maintenance.deletion import PLAIN, Deleter
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from asyncpg import Connection
 
     from maintenance.names import Fragment, Table
@@ -133,6 +135,16 @@ class Took:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Archive:
+    """Where the rows of a step are stored before they go."""
+
+    where: str
+    """As the policy has it."""
+    before: datetime | None
+    """Archives of the same place that are older are removed; None where none is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step(ABC):
     """One table's share of a task, decided but not yet done. A strategy is a subclass; `str()` says what it does."""
 
@@ -167,6 +179,8 @@ class Step(ABC):
     """Seconds that it will probably take, as it is one piece; None where nobody can tell, or it goes in batches."""
     jobs: int = 1
     """How many such steps may be done side by side, each on a connection of its own."""
+    archive: Archive | None = None
+    """Where its rows are stored first; None where they just go."""
     deleter: Deleter = PLAIN
     """What its rows go through; whoever does the step may put another one in its place."""
     reach: Reach = Reach()

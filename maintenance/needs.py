@@ -11,7 +11,7 @@ from asyncpg import exceptions as pg
 
 from maintenance.catalog import Column, Relation, find
 from maintenance.names import Fragment, Table, TableName, listed, quoted
-from maintenance.policy import Duplicates, Orphans, Retention, Unreferenced
+from maintenance.policy import Archived, Duplicates, Orphans, Retention, Unreferenced
 from maintenance.sql import statement
 from maintenance.tasks.duplicates import within_leaf
 from maintenance.tasks.retention import looks_elsewhere
@@ -101,7 +101,7 @@ async def _retention(rule: Retention, survey: Survey) -> list[Finding]:
             read = await _columns(survey, relation, where)
     for leaf in relation.leaves:
         columns = () if read is None else (rule.column, *read, *_ADDRESS)
-        found += _deleted(leaf.table, columns, rule.column if elsewhere else None, why)
+        found += _deleted(rule, leaf.table, columns, rule.column if elsewhere else None, why)
     if not rule.allow_empty and relation.partitioned:
         columns = () if read is None else (rule.column, *read)
         found.append(_read(relation.table, columns, f"{why}: whether a row would stay"))
@@ -147,7 +147,7 @@ async def _duplicates(rule: Duplicates, name: TableName, survey: Survey) -> list
     found: list[Finding] = []
     across = relation.partitioned and not within_leaf(rule, relation)
     for leaf in relation.leaves:
-        found += _deleted(leaf.table, columns, None if across else rule.key[0], why)
+        found += _deleted(rule, leaf.table, columns, None if across else rule.key[0], why)
     if across:
         elsewhere = f"{why}: the row that stays may lie in another partition"
         found += [_read(relation.table, columns, elsewhere), _update(relation.table, rule.key[0], elsewhere, lock=True)]
@@ -163,7 +163,7 @@ async def _orphans(rule: Orphans, name: TableName, survey: Survey) -> list[Findi
     parent = await _located(survey, rule.parent, (rule.parent_column,), f"{why} of {relation.table}")
     found: list[Finding] = []
     for leaf in relation.leaves:
-        found += _deleted(leaf.table, (*read, *_ADDRESS), rule.column, why)
+        found += _deleted(rule, leaf.table, (*read, *_ADDRESS), rule.column, why)
     if isinstance(parent, Remark):
         found.append(parent)
     else:
@@ -184,7 +184,7 @@ async def _unreferenced(rule: Unreferenced, survey: Survey) -> list[Finding]:
     column = relation.column(rule.column)
     found: list[Finding] = []
     for leaf in relation.leaves:
-        found += _deleted(leaf.table, (*read, *_ADDRESS), None if rule.count_column else rule.column, why)
+        found += _deleted(rule, leaf.table, (*read, *_ADDRESS), None if rule.count_column else rule.column, why)
         if rule.count_column:
             counted = f"{why}: {rule.count_column} is corrected"
             found.append(_update(leaf.table, rule.count_column, counted))
@@ -236,9 +236,11 @@ async def _located(survey: Survey, name: TableName, columns: Iterable[str], why:
     return relation
 
 
-def _deleted(table: Table, columns: tuple[str, ...], lock: str | None, why: str) -> list[Finding]:
+def _deleted(rule: Archived, table: Table, columns: tuple[str, ...], lock: str | None, why: str) -> list[Finding]:
     """What a table needs whose rows go; `lock` where they are locked before they are judged."""
     locked = [] if lock is None else [_update(table, lock, why, lock=True)]
+    if rule.archive is not None:
+        columns, why = (), f"{why}: all that is archived"
     return [_read(table, columns, why), Need(table=table, privilege=Privilege.DELETE, why=why), *locked]
 
 

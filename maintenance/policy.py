@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -12,6 +13,8 @@ from maintenance.models import Reach
 from maintenance.names import TableName, checked_name
 
 _Item = TypeVar("_Item", bound=Hashable)
+BLOBS = "azure-blob"
+"""The archive in the storage account of MAINTENANCE_ARCHIVE_URL."""
 
 
 def _table(value: object) -> object:
@@ -34,6 +37,27 @@ def _text(value: object) -> object:
     return value
 
 
+def _archive(value: object) -> object:
+    return place_of(value) if isinstance(value, str) else value
+
+
+def place_of(value: str) -> str:
+    """The archive that a rule names: the word for the storage account, or the URL of a folder of this machine.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if value == BLOBS:
+        return value
+    parts = urlsplit(value)
+    path = unquote(parts.path)
+    if parts.scheme != "file" or parts.netloc or parts.query or parts.fragment or not path.startswith("/"):
+        raise ValueError(f"is neither '{BLOBS}' nor the URL of a folder such as 'file:///var/archives'")
+    if path.strip("/") == "" or "\0" in path or ".." in path.split("/"):
+        raise ValueError("is the URL of no folder that an archive can have: name one such as 'file:///var/archives'")
+    return value
+
+
 def _distinct(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
     twice = [value for index, value in enumerate(values) if value in values[:index]]
     if twice:
@@ -44,6 +68,7 @@ def _distinct(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
 PolicyTable = Annotated[TableName, BeforeValidator(_table)]
 Column = Annotated[str, BeforeValidator(_name)]
 Interval = Annotated[str, BeforeValidator(_text)]
+ArchivePlace = Annotated[str, BeforeValidator(_archive)]
 Condition = Annotated[str, BeforeValidator(_text)]
 Size = Annotated[str, BeforeValidator(_text)]
 Tables = Annotated[tuple[PolicyTable, ...], Field(min_length=1, strict=False)]
@@ -59,8 +84,21 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
-class Rule(Section):
-    """What every rule that deletes has: how much it may take in one run before a guard stops it."""
+class Archived(Section):
+    """A rule whose rows go to an archive first, where it names one; there, `archive_keep` is how long they live."""
+
+    archive: ArchivePlace | None = None
+    archive_keep: Interval | None = None
+
+    @model_validator(mode="after")
+    def _keep_needs_archive(self) -> Archived:
+        if self.archive_keep is not None and self.archive is None:
+            raise ValueError("has 'archive_keep' and no 'archive', so there is nothing to keep; name an archive")
+        return self
+
+
+class Rule(Archived):
+    """What every rule that deletes has: an archive, and how much it may take in one run before a guard stops it."""
 
     max_rows: Count | None = None
     max_fraction: Fraction | None = None
@@ -226,6 +264,11 @@ class Policy(Section):
     vacuum: Vacuum = Vacuum()
     lag: Lag = Lag()
     guards: Guards = Guards()
+
+    def archives(self) -> frozenset[str]:
+        """The archives that its rules name."""
+        rules: tuple[Archived, ...] = (*self.retention, *self.duplicates, *self.orphans, *self.unreferenced)
+        return frozenset(rule.archive for rule in rules if rule.archive is not None)
 
     def tables(self) -> Iterator[TableName]:
         """Every table that a rule may delete from."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from maintenance.archive_url import ArchiveUrl, archive_url
 from maintenance.errors import SettingsError
 from maintenance.host import host_budget
 from maintenance.target import Target, target_of
@@ -34,6 +35,7 @@ class Settings:
     count_timeout: float = 10.0
     connect_timeout: float = 15.0
     ledger_keep: float = 180 * 86400.0
+    archive_url: ArchiveUrl | None = None
     slices: int = 24
     """How many a run may have."""
     queue: bool = False
@@ -94,6 +96,7 @@ def load(
         count_timeout=_duration(env, "MAINTENANCE_COUNT_TIMEOUT"),
         connect_timeout=_duration(env, "MAINTENANCE_CONNECT_TIMEOUT"),
         ledger_keep=_duration(env, "MAINTENANCE_LEDGER_KEEP"),
+        archive_url=archive_url(env),
         slices=_slices(env),
         queue=any(value for key, value in env.items() if key.startswith("AzureWebJobsStorage")),
         targets=Path(targets) if targets else None,

@@ -61,6 +61,12 @@ SETTINGS = (
         meaning="How long finished runs stay in the ledger.",
     ),
     Setting(
+        name="MAINTENANCE_ARCHIVE_URL",
+        default=None,
+        meaning='Where archive = "azure-blob" is: `https://ACCOUNT.blob.core.windows.net/CONTAINER`, with a folder '
+        "behind it if you like. No key and no SAS: the identity of the login writes and reads it.",
+    ),
+    Setting(
         name="MAINTENANCE_SLICES",
         default="24",
         meaning="How many times the Functions app lets a run go on that its budget did not suffice for, the first "

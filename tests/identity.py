@@ -24,6 +24,7 @@ class Endpoint:
     """Gives out a new token for each request, and tells `issued` of it before it does; set its fields to trouble it."""
 
     issued: Callable[[str], Awaitable[None]]
+    resource: str = RESOURCE
     header: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     url: str = ""
     lives: float = 3600.0
@@ -42,7 +43,7 @@ class Endpoint:
 
     async def answer(self, request: web.Request) -> web.Response:
         self.requests.append(dict(request.query))
-        if request.headers.get("X-IDENTITY-HEADER") != self.header or request.query.get("resource") != RESOURCE:
+        if request.headers.get("X-IDENTITY-HEADER") != self.header or request.query.get("resource") != self.resource:
             return web.json_response({"error": "unexpected"}, status=401)
         if self.throttled:
             self.throttled -= 1
@@ -50,13 +51,13 @@ class Endpoint:
         if self.unknown:
             return web.json_response({"statusCode": 400, "message": "No User Assigned Identity found"}, status=400)
         await asyncio.sleep(self.delay)
-        token = _token()
+        token = _token() if self.resource == RESOURCE else _claims(self.resource, self.lives)
         self.tokens.append(token)
         await self.issued(token)
         if self.odd is not None:
             return web.Response(text=self.odd.replace("{token}", token), content_type="application/json")
         return web.json_response(
-            {"access_token": token, "expires_on": str(int(time.time() + self.lives)), "resource": RESOURCE,
+            {"access_token": token, "expires_on": str(int(time.time() + self.lives)), "resource": self.resource,
              "token_type": "Bearer", "client_id": request.query.get("client_id", "system")}
         )  # fmt: skip
 
@@ -65,6 +66,15 @@ def _token() -> str:
     """As long as Entra's are, and like them in three parts."""
     head = base64.urlsafe_b64encode(json.dumps({"alg": "RS256", "typ": "JWT"}).encode()).decode().rstrip("=")
     return f"{head}.{secrets.token_urlsafe(900)}.{secrets.token_urlsafe(256)}"
+
+
+def _claims(audience: str, lives: float) -> str:
+    """One whose claims somebody looks at; nobody looks at its signature."""
+    now = int(time.time())
+    claims = {"aud": audience, "iss": "https://sts.windows.net/t/", "iat": now, "nbf": now, "exp": now + int(lives)}
+    parts = ({"alg": "RS256", "typ": "JWT"}, claims)
+    told = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    return ".".join([*told, secrets.token_urlsafe(256)])
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from maintenance.messages import POISON, QUEUE
 
 PROGRAM = Path(__file__).parent / "azurite" / "node_modules" / ".bin" / "azurite-queue"
 # Azurite's own, the same for everybody. https://learn.microsoft.com/azure/storage/common/storage-use-azurite
-_ACCOUNT = "devstoreaccount1"
+ACCOUNT = "devstoreaccount1"
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 MOST_DEQUEUES = 5
 
@@ -30,8 +30,8 @@ class Storage:
 
     @property
     def connection_string(self) -> str:
-        endpoint = f"http://127.0.0.1:{self.port}/{_ACCOUNT}"
-        return f"AccountName={_ACCOUNT};AccountKey={_KEY};DefaultEndpointsProtocol=http;QueueEndpoint={endpoint};"
+        endpoint = f"http://127.0.0.1:{self.port}/{ACCOUNT}"
+        return f"AccountName={ACCOUNT};AccountKey={_KEY};DefaultEndpointsProtocol=http;QueueEndpoint={endpoint};"
 
     @asynccontextmanager
     async def queues(self) -> AsyncIterator[Queues]:
@@ -87,17 +87,24 @@ class Queues:
 @asynccontextmanager
 async def azurite(folder: Path) -> AsyncIterator[Storage]:
     """Azurite's queue service, until the block ends."""
+    async with service("queue", folder) as (_, port):
+        yield Storage(port=port)
+
+
+@asynccontextmanager
+async def service(name: str, folder: Path, *more: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """One of Azurite's services and its port, until the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    words = ("--queueHost", "127.0.0.1", "--queuePort", str(port), "--skipApiVersionCheck", "--inMemoryPersistence")
+    words = (f"--{name}Host", "127.0.0.1", f"--{name}Port", str(port), "--skipApiVersionCheck", "--inMemoryPersistence")
     process = await asyncio.create_subprocess_exec(
-        str(PROGRAM), *words, "--silent", "--disableTelemetry", cwd=folder,
+        str(PROGRAM.with_name(f"azurite-{name}")), *words, "--silent", "--disableTelemetry", *more, cwd=folder,
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
         await _listening(port)
-        yield Storage(port=port)
+        yield process, port
     finally:
         if process.returncode is None:
             process.kill()

@@ -1,7 +1,7 @@
 -- name: state
 -- Asked of the catalogs, so that it can be asked without any privilege. One privilege a call: a list means "any of them".
 select r.oid is not null and s.oid is not null as made,
-       r.oid is not null and s.oid is not null and p.oid is not null and a.attname is not null as installed,
+       r.oid is not null and s.oid is not null and p.oid is not null and v.oid is not null and a.attname is not null as installed,
        coalesce(readable.schema and readable.all_of_them, false) as readable,
        coalesce(readable.schema and writable.all_of_them, false) as writable
 from (select) as one
@@ -10,14 +10,15 @@ left join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = 'run'
 left join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attname = 'note' and not a.attisdropped
 left join pg_catalog.pg_class s on s.relnamespace = n.oid and s.relname = 'step'
 left join pg_catalog.pg_class p on p.relnamespace = n.oid and p.relname = 'pause'
+left join pg_catalog.pg_class v on v.relnamespace = n.oid and v.relname = 'archive'
 cross join lateral (
     select pg_catalog.has_schema_privilege(n.oid, 'USAGE') as schema,
            (select bool_and(pg_catalog.has_table_privilege(t.oid, 'SELECT'))
-            from (values (r.oid), (s.oid), (p.oid)) as t (oid)) as all_of_them
+            from (values (r.oid), (s.oid), (p.oid), (v.oid)) as t (oid)) as all_of_them
 ) as readable
 cross join lateral (
     select bool_and(pg_catalog.has_table_privilege(t.oid, privilege)) as all_of_them
-    from (values (r.oid), (s.oid), (p.oid)) as t (oid)
+    from (values (r.oid), (s.oid), (p.oid), (v.oid)) as t (oid)
     cross join (values ('SELECT'), ('INSERT'), ('UPDATE'), ('DELETE')) as v (privilege)
 ) as writable;
 
@@ -200,6 +201,11 @@ order by task, table_name, id desc;
 -- Never one that may still go on in another slice.
 delete from maintenance.run where ended_at < clock_timestamp() - make_interval(secs => $1)
   and not (status in ('interrupted', 'failed') and started_at > clock_timestamp() - interval '1 day');
+
+-- name: prune_archives
+-- Not what a rule's archive_keep has yet to remove from its store, nor what its manifest does not say yet.
+delete from maintenance.archive
+where marked and not expires and created_at < clock_timestamp() - make_interval(secs => $1);
 
 -- name: runs
 select * from maintenance.run order by id desc limit $1;

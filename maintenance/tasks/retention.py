@@ -13,6 +13,7 @@ from maintenance.models import Settled, Step
 from maintenance.names import Fragment, quoted
 from maintenance.policy import Policy, Retention
 from maintenance.sql import statement
+from maintenance.tasks.archiving import archived
 from maintenance.tasks.expired import NAME, Expired
 from maintenance.tasks.floors import floors, kept
 from maintenance.tasks.moment import Moment
@@ -41,7 +42,7 @@ class _Way:
 
 def drafts(policy: Policy) -> list[Draft]:
     """One a rule."""
-    return [Draft(task=NAME, table=rule.table, plan=partial(_plan, rule)) for rule in policy.retention]
+    return [Draft(task=NAME, table=rule.table, plan=archived(rule, partial(_plan, rule))) for rule in policy.retention]
 
 
 async def _plan(rule: Retention, survey: Survey) -> list[Step]:
@@ -60,7 +61,8 @@ async def _plan(rule: Retention, survey: Survey) -> list[Step]:
     whole = await kept(rule, relation, whole, survey.connection)
     ranges = await parts(survey.connection, relation, whole)
     plain = rule.where is None and rule.keep_per_key is None
-    whole_parts = bool(ranges) and rule.partitions == "drop" and plain
+    may_drop = bool(ranges) and rule.partitions == "drop" and plain
+    whole_parts = may_drop and rule.archive is None
     steps: list[Step] = [_dropping(rule, relation, whole, ranges)] if whole_parts else []
     spared = _spared(rule, ranges, whole_parts=whole_parts)
     reasons = {oid: HINDRANCES[part.hindrance] for part in ranges if part.due and part.hindrance for oid in part.tables}
@@ -68,6 +70,8 @@ async def _plan(rule: Retention, survey: Survey) -> list[Step]:
         if leaf.oid not in spared:
             step = await _step(rule, survey, relation, whole, leaf)
             why = f", row by row as {reasons[leaf.oid]}" if whole_parts and leaf.oid in reasons else ""
+            if may_drop and rule.archive is not None:
+                why = ", row by row as the rule has an archive"
             steps.append(replace(step, summary=step.summary + why))
     return steps
 

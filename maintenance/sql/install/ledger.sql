@@ -64,3 +64,22 @@ create table if not exists maintenance.pause (
     paused_by  text,
     reason     text
 );
+
+-- Objects of archives, each written down in the transaction that deleted its rows.
+create table if not exists maintenance.archive (
+    object     text primary key,
+    store      text not null,
+    run_id     bigint not null,
+    step_id    bigint not null,
+    task       text not null,
+    table_name text not null,
+    subject    text not null,
+    rows       bigint not null,
+    sha256     text not null,
+    bytes      bigint not null,
+    created_at timestamptz not null default clock_timestamp(),
+    expires    boolean not null,
+    marked     boolean not null default false
+);
+
+create index if not exists archive_place on maintenance.archive (task, table_name, subject, created_at);
