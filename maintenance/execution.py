@@ -227,12 +227,13 @@ class Execution:
         self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float
     ) -> tuple[Batch, bool]:
         began = time.monotonic()
+        transactional = step.in_transaction(cursor)
         async with AsyncExitStack() as stack:
-            if step.transactional:
+            if transactional:
                 await stack.enter_async_context(self.connection.transaction())
                 await limit_statements(self.connection, min(share, self.budget.left), local=True)
             batch = await step.batch(self.connection, cursor, size)
-            if batch.done and not step.transactional:
+            if batch.done and not transactional:
                 tally.unwritten += 1
                 return batch, False
             paused = await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
