@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Generator
 
 import pytest
 
-from maintenance.demo.server import Server
+from maintenance import settings
+from maintenance.demo.server import Server, embedded_server
 from tests.databases import connect
+from tests.faults.fragile import Fragile, taken_over
 from tests.faults.rounds import administer
 from tests.faults.schedule import Schedule
 from tests.faults.state import FILL, State, contents, judged
@@ -17,15 +19,15 @@ from tests.faults.tally import TALLY, named_file
 _TEMPLATE = "faults_template"
 
 
-async def seeded(server: Server) -> State:
-    """The state in a template of this server."""
-    await administer(server, f"create database {_TEMPLATE}")
-    connection = await connect(server, _TEMPLATE)
+async def seeded(server: Server, template: str = _TEMPLATE, *, options: str = "") -> State:
+    """The state in a template of this server; a database that is made from it has the template's tablespace."""
+    await administer(server, f"create database {template} {options}")
+    connection = await connect(server, template)
     try:
         await connection.execute(FILL)
         rows = await contents(connection)
         left = await judged(connection, await connection.fetchval("select now()"))
-        return State(template=_TEMPLATE, seeded=sum(map(len, rows.values())), left=left)
+        return State(template=template, seeded=sum(map(len, rows.values())), left=left)
     finally:
         await connection.close()
 
@@ -35,6 +37,20 @@ async def state(server: Server) -> AsyncIterator[State]:
     """The state on the server that all tests share."""
     yield await seeded(server)
     await administer(server, f"drop database {_TEMPLATE} with (force)")
+
+
+@pytest.fixture(scope="session")
+async def fragile() -> AsyncIterator[Fragile]:
+    """A server with few connections, that a test may crash."""
+    with embedded_server(bin_directory=settings.load().postgres_bin) as server:
+        async with taken_over(server, max_connections="12") as fragile:
+            yield fragile
+
+
+@pytest.fixture(scope="session")
+async def fragile_state(fragile: Fragile) -> State:
+    """The state on the fragile server."""
+    return await seeded(fragile.server)
 
 
 @pytest.fixture(scope="session", autouse=True)

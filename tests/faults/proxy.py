@@ -58,7 +58,7 @@ class Strike:
     place: Place
     number: int
     delay: float = 0.0
-    """Seconds by which latency holds up each message from there on."""
+    """Seconds by which all that comes from there on is held up."""
 
 
 class Messages:
@@ -165,6 +165,8 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_server: bool) -> None:
         messages = Messages(from_client=to_server)
         while data := await reader.read(65536):
+            if self.struck.is_set() and self._strike is not None:
+                await asyncio.sleep(self._strike.delay)
             for message in messages.add(data):
                 await self._pass(message, writer, to_server=to_server)
         writer.close()
@@ -187,7 +189,7 @@ class Proxy:
                     case Blow.HOLE:
                         return
                     case Blow.LATENCY:
-                        await asyncio.sleep(strike.delay)
+                        pass
         writer.write(message[1:] if message[:1] == b"\0" else message)
         await writer.drain()
 

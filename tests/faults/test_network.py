@@ -67,7 +67,7 @@ async def test_after_a_broken_network_the_next_runs_come_to_what_the_oracle_says
 ) -> None:
     blow, place = _CASES[schedule.number % len(_CASES)]
     part = schedule.chance.uniform(0.25 if blow is Blow.HOLE else 0, 0.8)
-    delay = schedule.chance.uniform(0.001, 0.01)
+    delay = schedule.chance.uniform(0.001, 0.03) if blow is Blow.LATENCY else 0.0
     # A run may have fewer messages than usual: then once more, at an earlier one.
     for number in (int(usual[place] * part) + 1, int(usual[place] * part / 3) + 1):
         async with begun(schedule, state, server, tmp_path) as round_, proxied(server.host, server.port) as proxy:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,18 +24,6 @@ _OURS = (
 )
 
 
-@pytest.fixture(scope="module")
-async def fragile() -> AsyncIterator[Fragile]:
-    with embedded_server(bin_directory=settings.load().postgres_bin) as server:
-        async with taken_over(server) as fragile:
-            yield fragile
-
-
-@pytest.fixture(scope="module")
-async def own_state(fragile: Fragile) -> State:
-    return await seeded(fragile.server)
-
-
 async def _reconnected(round_: Round, fragile: Fragile) -> Round:
     """The round with a connection to the server as it is now."""
     connection = await fragile.answering(round_.database.name)
@@ -45,13 +32,13 @@ async def _reconnected(round_: Round, fragile: Fragile) -> Round:
 
 @pytest.mark.parametrize("schedule", rounds("crash"))
 async def test_after_a_crash_of_the_server_the_next_runs_come_to_what_the_oracle_says(
-    fragile: Fragile, own_state: State, tmp_path: Path, schedule: Schedule
+    fragile: Fragile, fragile_state: State, tmp_path: Path, schedule: Schedule
 ) -> None:
     chance = schedule.chance
     whole = schedule.number % 2 == 0
-    async with begun(schedule, own_state, fragile.server, tmp_path) as round_:
+    async with begun(schedule, fragile_state, fragile.server, tmp_path) as round_:
         process = await round_.started()
-        await round_.reached(process, chance.randrange(own_state.gone))
+        await round_.reached(process, chance.randrange(fragile_state.gone))
         await asyncio.sleep(chance.uniform(0, 0.02))
         if whole:
             fragile.crash()
@@ -72,7 +59,7 @@ async def test_after_a_crash_of_the_server_the_next_runs_come_to_what_the_oracle
                 # It was over before; what it said must still be true.
                 said = "select status from maintenance.run where id = $1"
                 assert await again.database.values(said, told["id"]) == ["succeeded"]
-                assert await contents(again.database.connection) == own_state.left
+                assert await contents(again.database.connection) == fragile_state.left
             await again.done()
             await again.sound("crash of the server" if whole else "crash of a backend")
         finally:
