@@ -27,7 +27,8 @@ async def seeded(server: Server, template: str = _TEMPLATE, *, options: str = ""
         await connection.execute(FILL)
         rows = await contents(connection)
         left = await judged(connection, await connection.fetchval("select now()"))
-        return State(template=template, seeded=sum(map(len, rows.values())), left=left)
+        sizes = {table: len(found) for table, found in rows.items()}
+        return State(template=template, seeded=sum(sizes.values()), sizes=sizes, left=left)
     finally:
         await connection.close()
 

@@ -40,6 +40,8 @@ class Round:
     state: State
     database: Database
     runs: int = 0
+    hits: int = 1
+    """Blows that met a run."""
     by_hand: int = 0
     """Rows of partitions that a person had to drop, as the run's message asked for."""
     processes: list[Process] = field(default_factory=list)
@@ -87,6 +89,14 @@ class Round:
         await process.communicate()
         return process.returncode == -9
 
+    async def cut_off(self) -> None:
+        """Wait until the server has noticed that one of its processes died, and has ended all sessions."""
+        for _ in range(3000):
+            if self.database.connection.is_closed():
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("the server did not notice within 30 s")
+
     async def lease_free(self) -> bool:
         """Whether the server frees the lease within 10 s."""
         for _ in range(200):
@@ -94,6 +104,10 @@ class Round:
                 return True
             await asyncio.sleep(0.05)
         return False
+
+    async def lease_held(self) -> bool:
+        """Whether a run has the lease now."""
+        return await self.database.values(_HELD) != [0]
 
     async def done(self) -> Run:
         """Run again until a run succeeds, as a schedule would; the last one. What a run leaves to a person is done."""
@@ -123,7 +137,7 @@ class Round:
             "select count(*)::int from maintenance.run where status = 'running' or ended_at is null"
         ))[0]  # fmt: skip
         TALLY.add(
-            fault, runs=self.runs, seeded=self.state.seeded, deleted=deleted, **numbers,
+            fault, hits=self.hits, runs=self.runs, seeded=self.state.seeded, deleted=deleted, **numbers,
             miscounted=abs(deleted - self.by_hand - counted), stuck=stuck, by_hand=self.by_hand,
         )  # fmt: skip
         assert found == self.state.left

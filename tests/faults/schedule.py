@@ -27,7 +27,7 @@ COUNTS = {
     "ddl": (3, 30),
     "schedulers": (1, 20),
     "hung": (1, 10),
-    "fuzz": (80, 2000),
+    "fuzz": (40, 2000),
 }
 """Rounds of each kind: few, as with every change, and full."""
 

@@ -101,6 +101,7 @@ class State:
 
     template: str
     seeded: int
+    sizes: dict[str, int]
     left: dict[str, list[str]]
 
     @property

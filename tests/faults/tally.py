@@ -13,12 +13,10 @@ from typing import Any
 
 from tests.faults.schedule import ROUNDS, SEED
 
-FIELDS = ("rounds", "runs", "seeded", "deleted", "lost", "left", "miscounted", "stuck", "by_hand")
-
 
 @dataclass(slots=True)
 class Tally:
-    """Numbers by fault, as its line of the page has them."""
+    """Numbers by fault, and below it by what they count."""
 
     faults: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -29,7 +27,7 @@ class Tally:
     def write(self, path: Path, *, seconds: float, server: str) -> None:
         """Effect: the file has these numbers, and those of other faults that it had before."""
         known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"faults": {}}
-        mine = {fault: {key: numbers[key] for key in FIELDS} for fault, numbers in self.faults.items()}
+        mine = {fault: dict(numbers) for fault, numbers in self.faults.items()}
         document = {
             "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
             "rounds": ROUNDS,

@@ -41,6 +41,7 @@ async def test_after_a_kill_the_next_runs_come_to_what_the_oracle_says(
             assert not ledger[0] or (await round_.database.values(running))[0] <= 1
         run = await round_.done()
         assert killed or run.rows == 0
+        round_.hits = killed
         await round_.sound("SIGKILL of the process")
 
 
@@ -55,11 +56,14 @@ async def test_a_stop_signal_ends_the_run_after_the_batch_at_hand_and_the_next_g
         await round_.reached(process, chance.randrange(1, state.gone * 7 // 10))
         process.send_signal(number)
         began = time.monotonic()
-        run = await round_.ended(process, 3)
+        run = await round_.ended(process, 0, 3)
         assert time.monotonic() - began < _ENDS
-        assert (run["status"], run["stop_reason"]) == ("interrupted", "budget")
+        # On a busy machine a run may be over before it hears of it.
+        stopped = run["status"] == "interrupted"
+        assert (run["status"], run["stop_reason"]) == (("interrupted", "budget") if stopped else ("succeeded", "done"))
         assert run["ended_at"] is not None
-        assert 0 < run["rows"] < state.gone
+        assert 0 < run["rows"] <= state.gone - stopped
         assert {step["status"] for step in run["steps"]} <= {"succeeded", "interrupted"}
+        round_.hits = int(stopped)
         await round_.done()
         await round_.sound("SIGTERM or SIGINT")

@@ -48,6 +48,11 @@ async def test_a_holder_of_the_lease_that_hangs_keeps_it_until_it_goes_on_or_is_
         hung = await round_.started()
         await round_.reached(hung, schedule.chance.randrange(1, state.gone // 2))
         hung.send_signal(signal.SIGSTOP)
+        if not await round_.lease_held():
+            # On a busy machine it was over before; that shows nothing.
+            hung.send_signal(signal.SIGCONT)
+            await round_.ended(hung, 0)
+            return
         skipped = await round_.ended(await round_.started(), 4)
         assert skipped["status"] == "skipped"
         assert "Another run holds the lease of this database ('maintenance run" in skipped["error"]

@@ -46,6 +46,7 @@ async def test_after_a_crash_of_the_server_the_next_runs_come_to_what_the_oracle
             # One backend that dies so takes all the others and the shared memory with it.
             pids = await round_.database.values(_OURS)
             os.kill(pids[0] if pids else round_.database.connection.get_server_pid(), signal.SIGKILL)
+            await round_.cut_off()
         told = await round_.ended(process, 0, 1, 2)
         if whole:
             if "error" in told and "status" not in told:
