@@ -32,6 +32,7 @@ class Place(StrEnum):
     ANSWERED = "in mid-batch, the answer lost"
     COMMIT = "before a COMMIT"
     COMMITTED = "after a COMMIT, its answer lost"
+    DETACHED = "after a DETACH, its answer lost"
     COPIED = "in mid-COPY"
 
     def is_at(self, message: bytes, *, to_server: bool) -> bool:
@@ -46,6 +47,8 @@ class Place(StrEnum):
                 return to_server and kind == b"Q" and body.startswith(b"COMMIT")
             case Place.COMMITTED:
                 return not to_server and kind == b"C" and body.startswith(b"COMMIT")
+            case Place.DETACHED:
+                return not to_server and kind == b"C" and body.startswith(b"ALTER TABLE")
             case Place.COPIED:
                 return not to_server and kind == b"d"
 

@@ -24,6 +24,7 @@ _CASES = [
     (Blow.LATENCY, Place.ASKED),
     (Blow.RESET, Place.COMMITTED),
     (Blow.HOLE, Place.COMMIT),
+    (Blow.RESET, Place.DETACHED),
 ]
 """Taken in turn, so that a few rounds see as many as they can."""
 _SHORT = {"MAINTENANCE_BUDGET": "4s", "MAINTENANCE_CONNECT_TIMEOUT": "1s", "PGSSLMODE": "disable"}
