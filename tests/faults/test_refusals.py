@@ -83,7 +83,9 @@ async def _rows_locked(round_: Round) -> None:
 async def _deadlocked(round_: Round) -> None:
     ours = round_.schedule.chance.random() < 0.5
     before = 3 * round_.schedule.chance.randrange(10, 900) + 1
-    await round_.database.execute(f"alter database {round_.database.name} set deadlock_timeout = '500ms'")
+    await round_.database.execute(
+        f"alter database {round_.database.name} set deadlock_timeout = '{'500ms' if ours else '20s'}'"
+    )
     async with application(round_.database) as other:
         await other.execute(f"set deadlock_timeout = '{'20s' if ours else '10ms'}'")
         await other.execute("begin")
