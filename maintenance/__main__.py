@@ -250,7 +250,7 @@ def _request(options: argparse.Namespace) -> Request:
     tables = tuple(name.strip() for name in (options.tables or "").split(",") if name.strip())
     if options.tables is not None and not tables:
         raise UsageError("--tables names no table; write them with commas in between, such as --tables events,devices.")
-    return Request(names=tuple(dict.fromkeys(options.names)), tables=tables)
+    return Request(names=tuple(dict.fromkeys(options.names)), tables=tables, approve=getattr(options, "approve", None))
 
 
 def _print_json(document: Document) -> None:

@@ -40,6 +40,9 @@ def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
         added.add_argument("names", metavar="NAME", nargs="*", help="tasks or groups (default: daily-cleanup)")
         added.add_argument("--tables", metavar="A,B", help="only these tables")
         if name == "run":
+            added.add_argument(
+                "--approve", metavar="PLAN", help="let pass what limits stopped, as the plan's last line says"
+            )
             added.add_argument("--budget", metavar="TIME", help="how long it may take, such as 8m (MAINTENANCE_BUDGET)")
     history = verbs.add("history", "Show the last runs from the ledger.")
     history.add_argument("--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)")

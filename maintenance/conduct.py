@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,14 +11,17 @@ import asyncpg
 from asyncpg import Connection
 
 from maintenance import lag, switch
+from maintenance.approval import approved
 from maintenance.budget import Budget
 from maintenance.catalog import database_bytes, find
+from maintenance.clock import astray, utc
 from maintenance.database import BOOKKEEPING, GLANCE, clock, limit_statements
 from maintenance.errors import PolicyError
 from maintenance.execution import Execution
+from maintenance.guards import Guards
 from maintenance.ledger import Ledger
-from maintenance.models import RunStatus, Settled, Step, StepStatus, StopReason, Verdict
-from maintenance.planner import check, plan, scope
+from maintenance.models import RunStatus, Settled, Step, StepStatus, Stopped, StopReason, Verdict
+from maintenance.planner import asked, check, plan, scope
 from maintenance.policy import Policy
 from maintenance.runs import Request, Run, StepResult
 from maintenance.settings import Settings
@@ -39,6 +42,7 @@ class Conduct:
     policy: Policy
     budget: Budget
     witness: Witness
+    now: Callable[[], datetime] = utc
 
     async def begin(self, request: Request) -> Run | None:
         """The first slice of a new run, or again of one that died in it; None where that has been done."""
@@ -55,11 +59,14 @@ class Conduct:
         # Before the ledger is touched: a policy that does not fit this database changes nothing in it.
         outlook = await self._outlook(request, as_of)
         early = await outlook.early()
+        guards = await outlook.guards()
         if not installed:
             await self.ledger.install()
             await self.ledger.close_dead()
         run_id = await self.ledger.begin(request, as_of)
-        return None if run_id is None else await self._do(run_id, outlook, early, (), began)
+        if run_id is not None and request.approve is not None:
+            await self.ledger.remark(run_id, f"approved by {request.approve}")
+        return None if run_id is None else await self._do(run_id, outlook, early, guards, (), began)
 
     async def go_on(self, run_id: int, number: int) -> Run | None:
         """The slice after `number` of a run in the ledger; None where it has been done, or a newer run has begun."""
@@ -73,8 +80,9 @@ class Conduct:
         as_of = await clock(self.connection) if run.status is RunStatus.QUEUED else run.as_of
         outlook = await self._outlook(run.request, as_of)
         early = await outlook.early()
+        guards = await outlook.guards()
         await self.ledger.take_up(run.id, number, as_of)
-        return await self._do(run.id, outlook, early, run.steps, began)
+        return await self._do(run.id, outlook, early, guards, run.steps, began)
 
     async def _outlook(self, request: Request, as_of: datetime) -> _Outlook:
         tasks = selected(request.names)
@@ -89,14 +97,15 @@ class Conduct:
         )
 
     async def _do(
-        self, run_id: int, outlook: _Outlook, early: list[Step], earlier: tuple[StepResult, ...], began: float
-    ) -> Run:
+        self, run_id: int, outlook: _Outlook, early: list[Step], guards: Guards, earlier: tuple[StepResult, ...],
+        began: float,
+    ) -> Run:  # fmt: skip
         request = outlook.request
         self.witness.run_began(run_id, request.name, request.scheduler)
         await self.connection.execute(statement("database", "commit_without_waiting"))
         execution = Execution(
             connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
-            brake=await self._brake(run_id, outlook.limits), witness=self.witness, run_id=run_id,
+            brake=await self._brake(run_id, outlook.limits), guards=guards, witness=self.witness, run_id=run_id,
             whole=self.budget.left,
         )  # fmt: skip
         turns = Turns(execution=execution, earlier={step.place: step for step in earlier})
@@ -163,7 +172,7 @@ class _Outlook:
                 nothing for ever.
         """
         await check(self.tasks, self.survey)
-        steps = await self._plan([task for task in self.tasks if not task.late], self.survey)
+        steps = await self._plan(self._at_once, self.survey)
         gone = all(isinstance(step, Settled) and step.verdict.status is StepStatus.ABSENT for step in steps)
         if steps and gone and not await self._any_table():
             raise PolicyError(
@@ -171,6 +180,28 @@ class _Outlook:
                 "MAINTENANCE_POLICY, PGDATABASE and the role's search_path."
             )
         return steps
+
+    async def guards(self) -> Guards:
+        """The guards of the run, which know what somebody has approved.
+
+        Raises:
+            UsageError: what was approved is not what would be done now.
+        """
+        conduct = self.conduct
+        wrong = await astray(conduct.connection, conduct.policy.guards.clock, conduct.now)
+        guards = Guards(connection=conduct.connection, patience=conduct.settings.count_timeout, astray=wrong)
+        if self.request.approve is None:
+            return guards
+        survey = replace(self.survey, counting=conduct.settings.count_timeout)
+        steps = [await asked(step, guards) for step in await self._plan(self._at_once, survey)]
+        stopped = [step for step in steps if isinstance(step, Stopped)]
+        return replace(
+            guards, approved=await approved(conduct.connection, conduct.policy, stopped, self.request.approve)
+        )
+
+    @property
+    def _at_once(self) -> list[Task]:
+        return [task for task in self.tasks if not task.late]
 
     async def _any_table(self) -> bool:
         for name in dict.fromkeys(self.survey.policy.tables()):

@@ -57,6 +57,8 @@ def show_plan(console: Console, plan: Plan) -> None:
         ((step.task, str(step.table)) for step in plan.steps if _is_absent(step)),
         with_task=False,
     )
+    if plan.approve is not None:
+        console.print(f"Stopped by a limit. To let exactly this pass: run ... --approve {plan.approve}", style="yellow")
     _nothing_here(console, everything=bool(plan.steps) and all(_is_absent(step) for step in plan.steps))
 
 

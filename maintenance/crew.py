@@ -35,6 +35,8 @@ class Turn:
     cursor: Cursor | None
     batches: int
     """Those of the run's earlier slices."""
+    rows: int
+    """Those that went in them."""
 
 
 class Crew:
@@ -115,7 +117,9 @@ class Crew:
     async def _serve(self, execution: Execution) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
-            verdict = await execution.step(turn.step, turn.id, turn.cursor, halt=self.halt, batches=turn.batches)
+            verdict = await execution.step(
+                turn.step, turn.id, turn.cursor, halt=self.halt, batches=turn.batches, rows=turn.rows
+            )
             if verdict.stop_reason is StopReason.PAUSED:
                 self.halt = self.halt or await switch.halt(execution.connection)
             if verdict == DONE:

@@ -15,7 +15,7 @@ Document = dict[str, Any]
 
 def plan_document(plan: Plan) -> Document:
     """`{as_of, steps: [...]}`; `rows` is null where nobody could count, `exact` is false where it is an estimate."""
-    return {"as_of": _instant(plan.as_of), "steps": [_planned(step) for step in plan.steps]}
+    return {"as_of": _instant(plan.as_of), "approve": plan.approve, "steps": [_planned(step) for step in plan.steps]}
 
 
 def run_document(run: Run) -> Document:

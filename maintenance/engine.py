@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 
-import asyncpg
 from asyncpg import Connection
 
 from maintenance import lag, policy_file, switch
+from maintenance.approval import approval
 from maintenance.archive.store import required
 from maintenance.budget import Budget
+from maintenance.clock import astray, utc
 from maintenance.conduct import Conduct
 from maintenance.database import clock, connected
 from maintenance.errors import LeaseHeld, Paused
+from maintenance.guards import Guards
 from maintenance.lease import lease
 from maintenance.ledger import Ledger
-from maintenance.models import RunStatus, Settled, Step
+from maintenance.models import RunStatus, Step, Stopped
 from maintenance.names import Table
-from maintenance.planner import check, plan, scope
+from maintenance.planner import asked, check, plan, scope
 from maintenance.runs import Plan, Request, Run
 from maintenance.settings import Settings
 from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey
-from maintenance.verdicts import failure, guarded
 from maintenance.witness import Witness, Witnesses
 
 _DYING = 6.0
@@ -33,7 +35,9 @@ _WAITING = 30.0
 """Seconds that a slice waits for another run to end, before its message is sent anew."""
 
 
-async def planned(request: Request, settings: Settings, *, budget: Budget | None = None) -> Plan:
+async def planned(
+    request: Request, settings: Settings, *, budget: Budget | None = None, now: Callable[[], datetime] = utc
+) -> Plan:
     """What a run would do now, with counts. Reads only: the session itself refuses to write.
 
     Raises:
@@ -59,11 +63,14 @@ async def planned(request: Request, settings: Settings, *, budget: Budget | None
         )
         await check(tasks, survey)
         steps = await plan([task for task in tasks if not task.late], survey, within, budget)
-        steps = _unsure([await _asked(step, connection) for step in steps])
+        wrong = await astray(connection, policy.guards.clock, now)
+        guards = Guards(connection=connection, patience=settings.count_timeout, astray=wrong)
+        steps = _unsure([await asked(step, guards) for step in steps])
+        word = await approval(connection, policy, [step for step in steps if isinstance(step, Stopped)])
         would_change = {str(step.table): survey.as_of for step in steps if step.rows}
         late = replace(survey, changed_at={**survey.changed_at, **would_change})
         steps += await plan([task for task in tasks if task.late], late, within, budget)
-        return Plan(as_of=survey.as_of, steps=tuple(steps))
+        return Plan(as_of=survey.as_of, steps=tuple(steps), approve=word)
 
 
 async def performed(
@@ -222,18 +229,6 @@ async def _conducting(settings: Settings, budget: Budget | None, witness: Witnes
             connection=connection, ledger=Ledger(connection), settings=settings, policy=policy, budget=budget,
             witness=Witnesses([] if witness is None else [witness]),
         )  # fmt: skip
-
-
-async def _asked(step: Step, connection: Connection) -> Step:
-    """The step, or what its guard makes of it."""
-    if isinstance(step, Settled):
-        return step
-    try:
-        stopped = await step.guard(connection)
-    except asyncpg.PostgresError as error:
-        verdict = failure(connection, error)
-        return replace(guarded(step, ""), summary=f"could not be planned: {verdict.message}", verdict=verdict)
-    return step if stopped is None else guarded(step, stopped)
 
 
 def _unsure(steps: list[Step]) -> list[Step]:

@@ -17,13 +17,15 @@ from maintenance.budget import Budget
 from maintenance.catalog import total_bytes
 from maintenance.database import BOOKKEEPING, GLANCE, limit_statements, name_session
 from maintenance.errors import ArchiveError, Blocked
+from maintenance.gate import Gate, Overrun
+from maintenance.guards import Guards
 from maintenance.lag import Brake
 from maintenance.ledger import Ledger
 from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.pace import Pace
 from maintenance.refusals import first_line
 from maintenance.settings import Settings
-from maintenance.verdicts import ALMOST_OVER, GONE, OUT_OF_BUDGET, PAUSED, failure, held, put_off
+from maintenance.verdicts import ALMOST_OVER, GONE, OUT_OF_BUDGET, PAUSED, by_guard, failure, held, put_off
 from maintenance.witness import Outcome, Witness
 
 _YIELDS = (
@@ -47,6 +49,7 @@ class _Tally:
     updated: int = 0
     batches: int = 0
     before: int = 0
+    gone_before: int = 0
     paused: float = 0.0
     unwritten: int = 0
     """Batches that the ledger has yet to hear of."""
@@ -54,6 +57,13 @@ class _Tally:
     note: str | None = None
     archiver: Archiver | None = None
     """What the rows go through where the step has an archive."""
+
+    def add(self, batch: Batch) -> None:
+        """One batch more."""
+        self.rows += batch.rows
+        self.updated += batch.updated
+        self.batches += 1
+        self.note = batch.note or self.note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,23 +75,24 @@ class Execution:
     settings: Settings
     budget: Budget
     brake: Brake
+    guards: Guards
     witness: Witness
     run_id: int
     whole: float
     """Seconds of the budget when the first step had its turn: no later run has more for one, unless it is raised."""
 
     async def step(
-        self, step: Step, step_id: int, cursor: Cursor | None, *, halt: Verdict | None, batches: int
+        self, step: Step, step_id: int, cursor: Cursor | None, *, halt: Verdict | None, batches: int, rows: int
     ) -> Verdict:
         """Do a step as far as the budget goes, and write down how it ended.
 
-        `halt` is why it must not even begin; `batches` are those of the run's earlier slices.
+        `halt` is why it must not even begin; `batches` and `rows` are those of the run's earlier slices.
 
         Raises:
             PostgresError, InterfaceError, OSError: the connection was lost.
         """
         began = time.monotonic()
-        tally = _Tally(before=batches)
+        tally = _Tally(before=batches, gone_before=rows)
         size = lag = None
         if isinstance(step, Settled):
             verdict = step.verdict
@@ -152,14 +163,22 @@ class Execution:
         tally.size = now["bytes"]
         stopped = await step.guard(self.connection)
         if stopped is not None:
-            return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=stopped)
+            return by_guard(stopped)
+        gate = Gate(guards=self.guards, step=step, earlier=tally.gone_before, begun=tally.before > 0)
+        verdict = await gate.verdict(self.budget.left * _SHARE)
+        if verdict is None:
+            verdict = await self._archived(step, step_id, cursor, tally, gate)
+        return (await gate.kept(self.connection) or DONE) if verdict is DONE else verdict
+
+    async def _archived(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, gate: Gate) -> Verdict:
+        """The batches of a step, with its archive open where it has one."""
         if step.archive is None:
-            return await self._batches(step, step_id, cursor, tally)
+            return DONE if gate.is_done else await self._batches(step, step_id, cursor, tally, gate)
         async with archiving(self.connection, self.settings, self.run_id, step, step_id) as tally.archiver:
-            verdict = await self._batches(step, step_id, cursor, tally)
+            verdict = DONE if gate.is_done else await self._batches(step, step_id, cursor, tally, gate)
             await limit_statements(self.connection, BOOKKEEPING, local=False)
             told = await tidied(self.connection, tally.archiver, step, done=verdict == DONE)
-            tally.note = "; ".join(filter(None, (tally.note, told))) or None
+        tally.note = "; ".join(filter(None, (tally.note, told))) or None
         return verdict
 
     async def _size(self, step: Step) -> int | None:
@@ -183,7 +202,7 @@ class Execution:
                 raise
             return None
 
-    async def _batches(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
+    async def _batches(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, gate: Gate) -> Verdict:
         pace = Pace(step.limits, self.settings.batch_target)
         while True:
             size = pace.size_within(self.budget.left)
@@ -192,26 +211,26 @@ class Execution:
             began = time.monotonic()
             share = self.budget.left * (_SHARE if step.divides(cursor) and size > step.limits[0] else 1.0)
             try:
-                batch, paused = await self._batch(step, step_id, cursor, tally, size, share)
-            except pg.QueryCanceledError:
+                batch, paused = await self._batch(step, step_id, cursor, tally, size, share, gate)
+            except (Overrun, pg.QueryCanceledError) as error:
                 # Cut off by its own share of the budget, not by an operator: a smaller one may fit.
-                cut_off = time.monotonic() - began > share * 0.9
-                if cut_off and step.divides(cursor) and self.budget.left > ALMOST_OVER / 2 and pace.cut(size):
+                fits = isinstance(error, Overrun) or (
+                    time.monotonic() - began > share * 0.9 and self.budget.left > ALMOST_OVER / 2
+                )
+                if fits and step.divides(cursor) and pace.cut(size):
                     continue
+                if isinstance(error, Overrun):
+                    return gate.overrun()
                 raise
             seconds = time.monotonic() - began
             if batch.paced:
                 pace.took(size, seconds)
             cursor = batch.cursor
-            tally.rows += batch.rows
-            tally.updated += batch.updated
-            tally.batches += 1
-            tally.note = batch.note or tally.note
+            tally.add(batch)
             self.witness.advanced(step, batch, tally.rows, seconds)
-            if batch.done:
-                return held(batch.held) if batch.held else DONE
-            if paused:
-                return PAUSED
+            verdict = await gate.heard(batch) or _ended(batch, paused=paused)
+            if verdict is not None:
+                return verdict
             hold = await self.brake.after_batch(seconds, lambda why: self.witness.held(step, why))
             tally.paused += hold.seconds
             if hold.verdict is not None:
@@ -220,12 +239,13 @@ class Execution:
                 pace.halve(size)
 
     async def _batch(
-        self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float
-    ) -> tuple[Batch, bool]:
+        self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float,
+        gate: Gate,
+    ) -> tuple[Batch, bool]:  # fmt: skip
         """One batch; when the application held what we wanted, we wait a little and try again as the one who yields."""
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                return await self._committed(step, step_id, cursor, tally, size, share)
+                return await self._committed(step, step_id, cursor, tally, size, share, gate)
             except _YIELDS as error:
                 if attempt == _ATTEMPTS or self.budget.left < _PAUSE * attempt:
                     raise
@@ -235,13 +255,14 @@ class Execution:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _committed(
-        self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float
-    ) -> tuple[Batch, bool]:
+        self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float,
+        gate: Gate,
+    ) -> tuple[Batch, bool]:  # fmt: skip
         began = time.monotonic()
         async with AsyncExitStack() as stack:
             if tally.archiver is not None:
                 step = replace(step, deleter=tally.archiver)
-                await stack.enter_async_context(tally.archiver.batch())
+                await stack.enter_async_context(tally.archiver.batch(self.connection))
             if step.transactional:
                 await stack.enter_async_context(self.connection.transaction())
                 await limit_statements(self.connection, min(share, self.budget.left), local=True)
@@ -249,11 +270,19 @@ class Execution:
             if batch.done and not step.transactional:
                 tally.unwritten += 1
                 return batch, False
+            gate.passes(batch, size)
             paused = await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
             if not batch.done:
                 await self.brake.look(inside=True)
             return batch, paused
         raise AssertionError("unreachable: the block returns or raises")
+
+
+def _ended(batch: Batch, *, paused: bool) -> Verdict | None:
+    """The verdict on a step whose last batch this was; None where another one follows."""
+    if batch.done:
+        return held(batch.held) if batch.held else DONE
+    return PAUSED if paused else None
 
 
 def _outcome(tally: _Tally, seconds: float, size: int | None, lag: float | None) -> Outcome:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from asyncpg import Connection
 
-    from maintenance.names import Table
+    from maintenance.names import Fragment, Table
 
 Cursor: TypeAlias = dict[str, int | str | None]
 """How far a step has come, in the words of its strategy; stored as JSON beside the batch's work."""
@@ -71,6 +71,25 @@ DONE = Verdict(status=StepStatus.SUCCEEDED, stop_reason=StopReason.DONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How much of its table a rule may take in one run; None where there is no limit."""
+
+    max_rows: int | None = None
+    max_fraction: float | None = None
+    ramp: int | None = None
+    """Rows a run for a rule that would take more; without it such a rule is stopped."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything has to be measured before the first row goes."""
+        return self.max_rows is not None or (self.max_fraction is not None and self.max_fraction < 1)
+
+
+Query: TypeAlias = tuple[str, tuple[object, ...]]
+"""A statement and its values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """What one bounded unit of work did, and where the next one starts."""
 
@@ -78,6 +97,8 @@ class Batch:
     """Rows deleted."""
     updated: int = 0
     """Rows rewritten."""
+    found: int | None = None
+    """Rows that the step would delete in all, once it knows."""
     held: int = 0
     """Rows that the step has passed over up to here, since others hold them."""
     cursor: Cursor | None = None
@@ -162,6 +183,7 @@ class Step(ABC):
     """Where its rows are stored first; None where they just go."""
     deleter: Deleter = PLAIN
     """What its rows go through; whoever does the step may put another one in its place."""
+    reach: Reach = Reach()
     closing: str | None = None
     """A statement that is made once after all steps of the task, if one of them was done; none may be in need of it."""
 
@@ -172,6 +194,32 @@ class Step(ABC):
     def place(self) -> tuple[str, str, str]:
         """What finds the same step in another slice or run."""
         return self.task, str(self.table), self.rule
+
+    @property
+    def root(self) -> Table:
+        """The table of the rule, where `table` is one of its partitions."""
+        return self.table
+
+    @property
+    def tells(self) -> bool:
+        """Whether the first batch finds out how many rows would go, before one does."""
+        return False
+
+    @property
+    def only_deletes(self) -> bool:
+        """Whether it has nothing to do where no row would go."""
+        return True
+
+    def counting(self, sample: Fragment, *, whole: bool) -> Query | None:
+        """A query that counts what would go from `table`, or of the `whole` rule; None where the step deletes no rows.
+
+        `sample` is a TABLESAMPLE clause, or empty for all of it.
+        """
+        return None
+
+    def doomed(self, columns: list[str]) -> Query | None:
+        """A query of these columns of the rows that would go from `table`; None where nothing can refer to them."""
+        return None
 
     async def guard(self, connection: Connection) -> str | None:
         """Why the step must not begin, or None; asked when its turn comes, after all that went before it."""
@@ -212,3 +260,12 @@ class Settled(Step):
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """Nothing: the verdict stands."""
         return Batch(done=True, cursor=cursor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped(Settled):
+    """A step that a limit stopped, and that an approval lets begin."""
+
+    step: Step
+    going: int
+    """Rows that its rule would take of the whole table."""

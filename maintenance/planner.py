@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 from asyncpg import Connection
@@ -14,11 +14,12 @@ from maintenance.budget import Budget
 from maintenance.catalog import ancestors, find
 from maintenance.database import limit_statements
 from maintenance.errors import PolicyError, UsageError
+from maintenance.guards import Guards, Measure
 from maintenance.models import Settled, Step
 from maintenance.names import Table, TableName
 from maintenance.policy import Policy
 from maintenance.tasks.survey import Draft, Survey, Task
-from maintenance.verdicts import ALMOST_OVER, OUT_OF_BUDGET, failure
+from maintenance.verdicts import ALMOST_OVER, OUT_OF_BUDGET, blocked, ended, failure, guarded, limited
 
 UNPLANNED = "*"
 """The table of a draft that is about many, where it could not be planned."""
@@ -116,6 +117,35 @@ async def _drafted(draft: Draft, survey: Survey, budget: Budget) -> list[Step]:
     name = draft.table or TableName(schema=None, name=UNPLANNED)
     table = Table(schema=name.schema or "", name=name.name)
     return [Settled(task=draft.task, table=table, summary=f"could not be planned: {verdict.message}", verdict=verdict)]
+
+
+async def asked(step: Step, guards: Guards) -> Step:
+    """The step, with what the guards have to say of it, or what they make of it."""
+    if isinstance(step, Settled):
+        return step
+    try:
+        stopped = await step.guard(guards.connection)
+        if stopped is not None:
+            return guarded(step, stopped)
+        admission = await guards.admission(step)
+        if step.tells and step.reach.limited and step.exact and step.rows is not None:
+            cascades = await guards.cascades(step) if step.rows else ()
+            admission = await guards.judged(step, Measure(going=step.rows, cascades=cascades), admission.obstacle)
+        measure = admission.measure
+        cascades = measure.cascades if measure else await guards.cascades(step) if step.rows else ()
+    except asyncpg.PostgresError as error:
+        verdict = failure(guards.connection, error)
+        return ended(step, f"could not be planned: {verdict.message}", verdict)
+    if admission.blocked is not None:
+        return ended(step, f"blocked: {admission.blocked}", blocked(admission.blocked))
+    if admission.stopped is not None:
+        stopped = admission.stopped
+        return guarded(step, stopped) if measure is None else limited(step, stopped, measure.going)
+    along = "".join(f"; {cascade}" for cascade in cascades)
+    ramp = f"; at most {step.reach.ramp:,} a run" if admission.ramp else ""
+    return replace(
+        step, summary=step.summary + along + (admission.obstacle.words() if admission.obstacle else "") + ramp
+    )
 
 
 def _parsed(name: str) -> TableName:

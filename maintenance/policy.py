@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from maintenance.errors import PolicyError
+from maintenance.models import Reach
 from maintenance.names import TableName, checked_name
+from maintenance.places import place_of
 
 _Item = TypeVar("_Item", bound=Hashable)
-BLOBS = "azure-blob"
-"""The archive in the storage account of MAINTENANCE_ARCHIVE_URL."""
 
 
 def _table(value: object) -> object:
@@ -40,23 +39,6 @@ def _archive(value: object) -> object:
     return place_of(value) if isinstance(value, str) else value
 
 
-def place_of(value: str) -> str:
-    """The archive that a rule names: the word for the storage account, or the URL of a folder of this machine.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if value == BLOBS:
-        return value
-    parts = urlsplit(value)
-    path = unquote(parts.path)
-    if parts.scheme != "file" or parts.netloc or parts.query or parts.fragment or not path.startswith("/"):
-        raise ValueError(f"is neither '{BLOBS}' nor the URL of a folder such as 'file:///var/archives'")
-    if path.strip("/") == "" or "\0" in path or ".." in path.split("/"):
-        raise ValueError("is the URL of no folder that an archive can have: name one such as 'file:///var/archives'")
-    return value
-
-
 def _distinct(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
     twice = [value for index, value in enumerate(values) if value in values[:index]]
     if twice:
@@ -74,6 +56,7 @@ Tables = Annotated[tuple[PolicyTable, ...], Field(min_length=1, strict=False)]
 Columns = Annotated[tuple[Column, ...], Field(min_length=1, strict=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
@@ -82,20 +65,42 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
-class Archived(Section):
-    """A rule whose rows go to an archive first, where it names one; there, `archive_keep` is how long they live."""
+class Rule(Section):
+    """What every rule that deletes has: how much it may take in one run before a guard stops it, and where it goes."""
 
+    max_rows: Count | None = None
+    max_fraction: Fraction | None = None
+    ramp: Positive | None = None
     archive: ArchivePlace | None = None
+    """Where rows are stored before they go."""
     archive_keep: Interval | None = None
+    """How long they live there."""
 
     @model_validator(mode="after")
-    def _keep_needs_archive(self) -> Archived:
+    def _keep_needs_archive(self) -> Rule:
         if self.archive_keep is not None and self.archive is None:
             raise ValueError("has 'archive_keep' and no 'archive', so there is nothing to keep; name an archive")
         return self
 
+    @property
+    def reach(self) -> Reach:
+        """The limits of a run."""
+        return Reach(max_rows=self.max_rows, max_fraction=self.max_fraction, ramp=self.ramp)
 
-class Retention(Archived):
+
+class PerKey(Section):
+    """So many of the newest rows of each key stay, however old they are."""
+
+    columns: Columns
+    rows: Positive
+
+    @field_validator("columns")
+    @classmethod
+    def _each_once(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        return _distinct(columns)
+
+
+class Retention(Rule):
     """Rows of `table` live for `keep` after `column`; `where` narrows the rule to some of the rows."""
 
     table: PolicyTable
@@ -105,18 +110,21 @@ class Retention(Archived):
     partitions: Literal["drop", "rows"] = "drop"
     boundary: Literal["rows", "leave"] = "rows"
     allow_empty: bool = False
+    keep_newest: Positive | None = None
+    keep_per_key: PerKey | None = None
 
     def identities(self) -> Iterator[Hashable]:
         """What must not occur twice in a policy."""
         yield self.table, self.column, self.where
 
 
-class Duplicates(Archived):
+class Duplicates(Rule):
     """Of the rows of a table with one `key`, only the greatest by `newest` stays."""
 
     tables: Tables
     key: Columns
     newest: Columns
+    max_fraction: Fraction | None = 0.5
 
     @field_validator("key", "newest")
     @classmethod
@@ -134,7 +142,7 @@ class Duplicates(Archived):
             yield table, frozenset(self.key)
 
 
-class Orphans(Archived):
+class Orphans(Rule):
     """A row whose `column` is in no `parent.parent_column` goes, once `age_column` is older than `grace`."""
 
     tables: Tables
@@ -144,6 +152,7 @@ class Orphans(Archived):
     grace: Interval | None = None
     age_column: Column | None = None
     allow_empty_parent: bool = False
+    max_fraction: Fraction | None = 0.5
 
     @field_validator("tables")
     @classmethod
@@ -172,7 +181,7 @@ class Reference(Section):
         return f"{self.table}.{self.column}"
 
 
-class Unreferenced(Archived):
+class Unreferenced(Rule):
     """A row of the catalog `table` whose `column` occurs in none of the `references` goes."""
 
     table: PolicyTable
@@ -180,6 +189,7 @@ class Unreferenced(Archived):
     references: Annotated[tuple[Reference, ...], Field(min_length=1, strict=False)]
     count_column: Column | None = None
     allow_empty_parent: bool = False
+    max_fraction: Fraction | None = 0.5
 
     @field_validator("references")
     @classmethod
@@ -216,6 +226,12 @@ class Lag(Section):
     waiting: Count = 1
 
 
+class Guards(Section):
+    """What stops every rule."""
+
+    clock: Interval = "5 minutes"
+
+
 class Policy(Section):
     """One file for one database."""
 
@@ -225,10 +241,11 @@ class Policy(Section):
     unreferenced: Annotated[tuple[Unreferenced, ...], Field(strict=False)] = ()
     vacuum: Vacuum = Vacuum()
     lag: Lag = Lag()
+    guards: Guards = Guards()
 
     def archives(self) -> frozenset[str]:
         """The archives that its rules name."""
-        rules: tuple[Archived, ...] = (*self.retention, *self.duplicates, *self.orphans, *self.unreferenced)
+        rules: tuple[Rule, ...] = (*self.retention, *self.duplicates, *self.orphans, *self.unreferenced)
         return frozenset(rule.archive for rule in rules if rule.archive is not None)
 
     def tables(self) -> Iterator[TableName]:

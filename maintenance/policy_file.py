@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from maintenance.errors import PolicyError
-from maintenance.policy import Duplicates, Lag, Orphans, Policy, Reference, Retention, Section, Unreferenced, Vacuum
+from maintenance.policy import (
+    Duplicates,
+    Guards,
+    Lag,
+    Orphans,
+    PerKey,
+    Policy,
+    Reference,
+    Retention,
+    Section,
+    Unreferenced,
+    Vacuum,
+)
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -90,7 +102,7 @@ _WORDS = {
 
 def _refuse_wrong_brackets(document: dict[str, object], file: str) -> None:
     for name, field in Policy.model_fields.items():
-        single = field.annotation in (Vacuum, Lag)
+        single = field.annotation in (Vacuum, Lag, Guards)
         if single and isinstance(document.get(name), list):
             raise PolicyError(f"{file}: [[{name}]] must be written [{name}]; there is one for the whole database.")
         if not single and isinstance(document.get(name), dict):
@@ -127,7 +139,7 @@ def _nearest(location: tuple[int | str, ...]) -> str:
     section: type[Section] = Policy
     sections: dict[str, type[Section]] = {
         "retention": Retention, "duplicates": Duplicates, "orphans": Orphans, "unreferenced": Unreferenced,
-        "vacuum": Vacuum, "lag": Lag, "references": Reference,
+        "vacuum": Vacuum, "lag": Lag, "guards": Guards, "references": Reference, "keep_per_key": PerKey,
     }  # fmt: skip
     for part in location[:-1]:
         section = sections.get(str(part), section)

@@ -23,6 +23,8 @@ class Request:
     """Who asked, as far as somebody vouches for it."""
     key: str | None = None
     """The same for all copies of one message, so that only one of them is taken up."""
+    approve: str | None = None
+    """The word that a plan ended with, which lets pass what limits would stop."""
     budget: float | None = None
     """Seconds that all slices of the run may take together; None where only their number is bounded."""
 
@@ -119,3 +121,5 @@ class Plan:
 
     as_of: datetime
     steps: tuple[Step, ...]
+    approve: str | None = None
+    """The word that approves what limits have stopped in it; None where they stopped nothing."""

@@ -72,9 +72,9 @@ class Turns:
         cursor = self._resumed(step)
         if before is None:
             id_ = await self.execution.ledger.add(self.execution.run_id, step, cursor)
-            return Turn(step=step, id=id_, cursor=cursor, batches=0)
+            return Turn(step=step, id=id_, cursor=cursor, batches=0, rows=0)
         await self.execution.ledger.add_again(before.id, step, cursor)
-        return Turn(step=step, id=before.id, cursor=cursor, batches=before.batches)
+        return Turn(step=step, id=before.id, cursor=cursor, batches=before.batches, rows=before.rows)
 
 
 def _unfinished(step: StepResult) -> bool:

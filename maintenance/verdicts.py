@@ -10,7 +10,7 @@ from asyncpg import Connection
 from asyncpg import exceptions as pg
 
 from maintenance.budget import roughly, spelled
-from maintenance.models import Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.models import Settled, Step, StepStatus, Stopped, StopReason, Verdict
 from maintenance.refusals import first_line
 
 ALMOST_OVER = 0.2
@@ -25,6 +25,10 @@ _REMEDIES: dict[type[asyncpg.PostgresError], str] = {
     "its foreign key ON DELETE CASCADE, or this rule a `where`",
     pg.RestrictViolationError: "; rows of another table refer to what the rule would delete: give this rule a `where`",
 }
+_HIDDEN = (
+    "; its policies hide rows from this role, and what is hidden cannot be judged, so nothing was deleted: let the "
+    "owner run this, or ALTER ROLE ... BYPASSRLS"
+)
 OUT_OF_BUDGET = Verdict(
     status=StepStatus.INTERRUPTED,
     stop_reason=StopReason.BUDGET,
@@ -52,6 +56,8 @@ def failure(connection: Connection, error: asyncpg.PostgresError) -> Verdict:
         raise error
     reason = StopReason.LOCK if isinstance(error, pg.LockNotAvailableError) else StopReason.ERROR
     remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), "")
+    if isinstance(error, pg.InsufficientPrivilegeError) and "row-level security" in str(error):
+        remedy = _HIDDEN
     # Not the details: they quote the row.
     message = " ".join(f"{first_line(error)}{remedy}".split())
     return Verdict(status=StepStatus.FAILED, stop_reason=reason, message=message, sqlstate=error.sqlstate)
@@ -73,12 +79,35 @@ def put_off(step: Step, left: float, whole: float) -> Verdict:
     return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.BUDGET, message=message)
 
 
+def by_guard(message: str) -> Verdict:
+    """The verdict of a guard."""
+    return Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=message)
+
+
+def blocked(message: str) -> Verdict:
+    """The verdict on what somebody has to change before it can be done."""
+    return Verdict(status=StepStatus.BLOCKED, stop_reason=StopReason.BLOCKED, message=message)
+
+
 def guarded(step: Step, message: str) -> Settled:
     """The step, stopped by a guard before it began."""
-    verdict = Verdict(status=StepStatus.INTERRUPTED, stop_reason=StopReason.GUARD, message=message)
+    return ended(step, f"guard: {message}", by_guard(message))
+
+
+def ended(step: Step, summary: str, verdict: Verdict) -> Settled:
+    """The step, over before it began."""
     return Settled(
         task=step.task, strategy=step.strategy, table=step.table, oid=step.oid, subject=step.subject, rule=step.rule,
-        rows=step.rows, exact=step.exact, summary=f"guard: {message}", verdict=verdict,
+        rows=step.rows, exact=step.exact, summary=summary, verdict=verdict,
+    )  # fmt: skip
+
+
+def limited(step: Step, message: str, going: int) -> Stopped:
+    """The step, stopped by a limit of its rule before it began."""
+    return Stopped(
+        task=step.task, strategy=step.strategy, table=step.table, oid=step.oid, subject=step.subject, rule=step.rule,
+        rows=step.rows, exact=step.exact, summary=f"guard: {message}", verdict=by_guard(message), step=step,
+        going=going,
     )  # fmt: skip
 
 

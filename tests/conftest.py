@@ -52,7 +52,9 @@ async def fleet_template(server: Server) -> str:
 async def fleet(server: Server, spares: Spares, fleet_template: str, tmp_path: Path) -> AsyncIterator[Database]:
     """A database with the small demo fleet and ReportMate's policy."""
     async with opened(server, spares, await spares.made(fleet_template), tmp_path) as database:
-        database.write_policy((Path(__file__).parents[1] / "maintenance.toml").read_text(encoding="utf-8"))
+        database.write_policy(
+            (Path(__file__).parents[1] / "maintenance.toml").read_text(encoding="utf-8"), guarded=True
+        )
         yield database
 
 

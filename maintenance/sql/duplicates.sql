@@ -37,12 +37,21 @@ from (
 ) as ranked
 where ranked.place > 1 and ranked.home = {leaf}::oid;
 
+-- name: count_all
+select count(*) - count(distinct ({key})) from {among} where {present};
+
+-- name: doomed
+select {what} from only {table} as loser where loser.ctid in (select found.loser from ({find}) as found)
+
 -- name: hold
 -- "With hold" lets it outlive its transaction; "scroll" lets a batch that was rolled back be fetched again.
 declare {cursor} scroll cursor with hold for {find};
 
 -- name: move_all
 move forward all in {cursor};
+
+-- name: last
+fetch last from {cursor};
 
 -- name: move
 move absolute {position} in {cursor};

@@ -165,7 +165,7 @@ set status = $2, stop_reason = $3, note = coalesce($4, note), error = $5, sqlsta
 where id = $1;
 
 -- name: remark
-update maintenance.run set note = $2 where id = $1;
+update maintenance.run set note = concat_ws('; ', note, $2::text) where id = $1;
 
 -- name: remark_step
 update maintenance.step set note = concat_ws('; ', note, $2::text) where id = $1;

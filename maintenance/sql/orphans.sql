@@ -5,10 +5,10 @@ not exists (select from {parent} as parent where parent.{key} {equals} child.{co
 exists (select from {parent} as parent where parent.{key} is not null)
 
 -- name: count
-select count(*) from only {table} as child where child.{column} is not null and {aged} and {parentless};
+select count(*) from {only} {table} as child {sample} where child.{column} is not null and {aged} and {parentless};
 
 -- name: find
-select from only {table} as child where child.{column} is not null and {aged} and {parentless};
+select {what} from only {table} as child where child.{column} is not null and {aged} and {parentless};
 
 -- name: any_parent
 select {witness};

@@ -56,10 +56,27 @@ where {column} operator(pg_catalog.=) $2::text::{type} and {column} operator(pg_
 limit $3;
 
 -- name: count
-select count(*) from only {table} as {alias} where {column} operator(pg_catalog.<) $1::{type} and {where};
+select count(*) from {only} {table} as {alias} {sample} where {column} operator(pg_catalog.<) $1::{type} and {where};
 
 -- name: find
-select from only {table} as {alias} where {column} operator(pg_catalog.<) $1::{type} and {where};
+select {what} from only {table} as {alias} where {column} operator(pg_catalog.<) $1::{type} and {where};
+
+-- name: floor
+-- The moment of the row that so many are as new as, or newer; that of the oldest one where there are not so many.
+select least($1::{type}, coalesce(
+    (select {column} from {only} {table} where {column} is not null order by {column} desc offset $2::bigint - 1 limit 1),
+    (select min({column}) from {only} {table})
+));
+
+-- name: beaten
+-- Whether as many rows of its key are newer as are to stay. The first comparison is what an index is read by.
+({unkeyed} or exists (
+    select from {whole} as maintenance_newer
+    where {same} and maintenance_newer.{column} operator(pg_catalog.>=) {alias}.{column}
+      and row(maintenance_newer.{column}, maintenance_newer.tableoid, maintenance_newer.ctid)
+          operator(pg_catalog.>) row({alias}.{column}, {alias}.tableoid, {alias}.ctid)
+    offset {others} limit 1
+))
 
 -- name: find_due
 select from only {table} as {alias} where {column} operator(pg_catalog.<) $1::{type};

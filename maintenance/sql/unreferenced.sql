@@ -28,7 +28,7 @@ select exists (select from {table} as entry where entry.{column} is not null);
 
 -- name: count
 with referenced as materialized ({uses})
-select count(*) from only {table} as entry
+select count(*) from {only} {table} as entry {sample}
 where entry.{column} is not null
   and not exists (select from referenced where referenced.value {equals} entry.{column});
 
@@ -40,7 +40,7 @@ where false {changed};
 
 -- name: find
 with referenced as materialized ({uses})
-select from {table} as entry
+select {what} from {only} {table} as entry
 where entry.{column} is not null
   and not exists (select from referenced where referenced.value {equals} entry.{column});
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from asyncpg import Connection, Record
 
 from maintenance.catalog import Column, Leaf, Relation, lockable, unique_index
-from maintenance.models import Batch, Cursor, Settled, Step
-from maintenance.names import Fragment, TableName
+from maintenance.models import Batch, Cursor, Query, Settled, Step
+from maintenance.names import Fragment, Table, TableName, listed, quoted
 from maintenance.policy import Duplicates, Policy
 from maintenance.sql import statement
 from maintenance.tasks import heap
@@ -65,15 +65,40 @@ class DuplicatesStep(Step):
     strategy: str = "ordered"
     leaf: Leaf
     key: Key
+    whole: Table
+    """The table of the rule, where `leaf` is one of its partitions."""
     lockable: bool
     """Whether this role may lock losing rows, and so pass over those that others hold."""
+
+    @property
+    def root(self) -> Table:
+        """The table of the rule."""
+        return self.whole
+
+    @property
+    def tells(self) -> bool:
+        """The pass does, where it is over the whole table."""
+        return self.whole == self.table
+
+    def counting(self, sample: Fragment, *, whole: bool) -> Query | None:
+        """The rows of a key lie everywhere, so that a sample would tell nothing: all of them."""
+        if whole and self.whole != self.table:
+            return replace(self.key, among=self.whole).sql("count_all", self.leaf), ()
+        return self.key.sql("count", self.leaf), ()
+
+    def doomed(self, columns: list[str]) -> Query | None:
+        """By the rule's own words."""
+        what = listed([Fragment(f"loser.{quoted(column)}") for column in columns])
+        find = Fragment(self.key.sql("find", self.leaf))
+        return self.key.sql("doomed", self.leaf, find=find, what=what), ()
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """The first batch of a session makes the pass; those after it recheck each pair as they delete."""
         is_held = await connection.fetchval(statement(NAME, "is_held"), held(self.leaf))
-        if cursor is None or "position" not in cursor or not is_held:
-            await self._pass(connection, release=is_held)
-            return Batch(cursor={"position": 0, "again": (cursor or {}).get("again")}, done=False, paced=False)
+        if cursor is None or not cursor.get("passed") or not is_held:
+            found = await self._pass(connection, release=is_held)
+            following: Cursor = {"position": 0, "passed": 1, "again": (cursor or {}).get("again")}
+            return Batch(cursor=following, done=False, paced=False, found=found)
         position, count = int(cursor["position"] or 0), max(limit // _CHUNK, 1)
         await connection.execute(self.key.sql("move", self.leaf, position=Fragment(f"{position:d}")))
         chunks = await connection.fetch(self.key.sql("fetch", self.leaf, limit=Fragment(f"{count:d}")))
@@ -85,7 +110,7 @@ class DuplicatesStep(Step):
             passed_over += pairs.count - rows
         else:
             missed += pairs.count - rows
-        following: Cursor = {
+        following = {
             **heap.without_hurry(cursor), "position": position + len(chunks), "missed": missed, "held": passed_over,
         }  # fmt: skip
         if len(chunks) == count:
@@ -97,7 +122,8 @@ class DuplicatesStep(Step):
         note = f"{missed:,} rows were written to meanwhile and are left to the next run" if missed else None
         return Batch(rows=rows, held=passed_over, cursor=following, done=True, note=note)
 
-    async def _pass(self, connection: Connection, *, release: bool) -> None:
+    async def _pass(self, connection: Connection, *, release: bool) -> int:
+        """Make the pass; returns how many rows lose."""
         if release:
             await connection.execute(self.key.sql("release", self.leaf))
         await connection.execute(self.key.sql("sorted", self.leaf))
@@ -107,7 +133,10 @@ class DuplicatesStep(Step):
         chunks = Fragment(self.key.sql("chunks", self.leaf, find=find, homes=homes, chunk=size))
         await connection.execute(self.key.sql("hold", self.leaf, find=chunks))
         # The pass itself, here and not at the commit, where no time-out would end it.
-        await connection.execute(self.key.sql("move_all", self.leaf))
+        moved = await connection.execute(self.key.sql("move_all", self.leaf))
+        whole = int(moved.split()[-1]) - 1
+        last = await connection.fetchrow(self.key.sql("last", self.leaf))
+        return 0 if last is None else whole * _CHUNK + int(last["pairs"])
 
     async def _delete(self, connection: Connection, pairs: _Pairs, patience: Fragment) -> int:
         free = Fragment(self.key.sql("all_losers" if patience is heap.WAIT else "free_losers", self.leaf))
@@ -121,7 +150,7 @@ class DuplicatesStep(Step):
 
     def divides(self, cursor: Cursor | None) -> bool:
         """The pass itself is one piece."""
-        return cursor is not None and bool(cursor["position"])
+        return cursor is not None and bool(cursor.get("passed"))
 
     def resume(self, cursor: Cursor) -> Cursor | None:
         """With a new pass: the old one went with its session."""
@@ -176,6 +205,8 @@ async def _step(
         summary=f"more than one row for a {', '.join(rule.key)}; the newest by {', '.join(rule.newest)} stays",
         leaf=leaf,
         key=key,
+        whole=relation.table,
+        reach=rule.reach,
         lockable=among == leaf.table or await lockable(survey.connection, leaf),
     )
 

@@ -8,14 +8,15 @@ from datetime import date, datetime
 from asyncpg import Connection
 
 from maintenance.catalog import blocks
-from maintenance.models import Cursor, Step
-from maintenance.names import Fragment, Table
+from maintenance.models import Cursor, Query, Step
+from maintenance.names import Fragment, Table, listed, quoted
 from maintenance.sql import statement
 from maintenance.tasks import heap
 from maintenance.tasks.moment import Moment
 
 NAME = "retention"
 ALL = Fragment("true")
+NOTHING = Fragment("")
 _END = 64
 """Blocks at the end of a heap that are looked at first for a row that stays."""
 
@@ -35,10 +36,11 @@ class Expired:
 
     def sql(self, name: str, **more: Fragment) -> str:
         """A statement of retention.sql for these rows; the bound is its $1."""
-        return statement(
-            NAME, name, table=self.table.sql, alias=self.alias, column=self.moment.column.sql,
-            type=self.moment.type, where=self.where, only=self.only, indexed=self.indexed, **more,
-        )  # fmt: skip
+        slots = {
+            "table": self.table.sql, "alias": self.alias, "column": self.moment.column.sql, "type": self.moment.type,
+            "where": self.where, "only": self.only, "indexed": self.indexed, "sample": NOTHING, "what": NOTHING,
+        }  # fmt: skip
+        return statement(NAME, name, **{**slots, **more})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,16 @@ class RetentionStep(Step):
     """The rows of the whole table, where `expired` are those of one partition."""
     empties: str | None
     """What to say if nothing would stay; None where the policy allows it."""
+
+    @property
+    def root(self) -> Table:
+        """The table of the rule."""
+        return self.whole.table
+
+    def counting(self, sample: Fragment, *, whole: bool) -> Query | None:
+        """By the rule's own words."""
+        expired = self.whole if whole else self.expired
+        return expired.sql("count", sample=sample), (expired.bound,)
 
     async def guard(self, connection: Connection) -> str | None:
         """Stop if no row of the whole table would stay; asked after the rules before this one have had their share."""
@@ -103,6 +115,11 @@ class RowsStep(RetentionStep):
     async def delete(self, connection: Connection, name: str, *values: object, **more: Fragment) -> int:
         """Delete by a statement of retention.sql."""
         return await self.deleter.delete(connection, self.expired.sql(name, **more), self.expired.alias, *values)
+
+    def doomed(self, columns: list[str]) -> Query | None:
+        """By the rule's own words."""
+        what = listed([Fragment(f"{self.expired.alias}.{quoted(column)}") for column in columns])
+        return self.expired.sql("find", what=what), (self.expired.bound,)
 
     def past_locks(self, cursor: Cursor | None) -> Cursor | None:
         """Over rows that others hold, where this role may lock rows at all."""

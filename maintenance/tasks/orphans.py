@@ -9,8 +9,8 @@ from functools import partial
 from asyncpg import Connection
 
 from maintenance.catalog import Column, Leaf, Relation, find, foreign_key
-from maintenance.models import Batch, Cursor, Settled, Step
-from maintenance.names import Fragment, Table, TableName
+from maintenance.models import Batch, Cursor, Query, Settled, Step
+from maintenance.names import Fragment, Table, TableName, listed, quoted
 from maintenance.policy import Orphans, Policy
 from maintenance.sql import statement
 from maintenance.tasks import heap
@@ -36,10 +36,12 @@ class Orphaned:
     def sql(self, name: str, table: Table, **more: Fragment) -> str:
         """A statement of orphans.sql for these rows of a table; its first values are `values`."""
         slot = len(self.values)
-        return statement(
-            NAME, name, table=table.sql, column=self.column.sql, parentless=self.parentless, aged=self.aged,
-            witness=self.witness, first=Fragment(f"${slot + 1}"), last=Fragment(f"${slot + 2}"), **more,
-        )  # fmt: skip
+        slots = {
+            "table": table.sql, "column": self.column.sql, "parentless": self.parentless, "aged": self.aged,
+            "witness": self.witness, "first": Fragment(f"${slot + 1}"), "last": Fragment(f"${slot + 2}"),
+            "only": Fragment("only"), "sample": Fragment(""), "what": Fragment(""),
+        }  # fmt: skip
+        return statement(NAME, name, **{**slots, **more})
 
     @property
     def values(self) -> tuple[datetime | date, ...]:
@@ -60,6 +62,22 @@ class OrphansStep(Step):
     """The table of the rule, where `table` is one of its partitions."""
     parentless: str | None
     """What to say if the parent is no witness; None where the policy allows it."""
+
+    @property
+    def root(self) -> Table:
+        """The table of the rule."""
+        return self.whole
+
+    def counting(self, sample: Fragment, *, whole: bool) -> Query | None:
+        """By the rule's own words."""
+        only = Fragment("" if whole and self.whole != self.table else "only")
+        table = self.whole if whole else self.table
+        return self.orphaned.sql("count", table, only=only, sample=sample), self.orphaned.values
+
+    def doomed(self, columns: list[str]) -> Query | None:
+        """By the rule's own words."""
+        what = listed([Fragment(f"child.{quoted(column)}") for column in columns])
+        return self.orphaned.sql("find", self.table, what=what), self.orphaned.values
 
     async def guard(self, connection: Connection) -> str | None:
         """Stop if there is something to judge and no parent to judge it by."""
@@ -179,6 +197,7 @@ async def _step(rule: Orphans, survey: Survey, leaf: Leaf, relation: Relation, o
         summary=f"{rule.column} is in no {rule.parent}.{rule.parent_column}{_aged(rule)}",
         orphaned=orphaned,
         whole=relation.table,
+        reach=rule.reach,
         parentless=None if rule.allow_empty_parent else _alone(rule, relation, orphaned.parent),
     )
 

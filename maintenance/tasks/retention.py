@@ -15,6 +15,7 @@ from maintenance.policy import Policy, Retention
 from maintenance.sql import statement
 from maintenance.tasks.archiving import archived
 from maintenance.tasks.expired import NAME, Expired
+from maintenance.tasks.floors import floors, kept
 from maintenance.tasks.moment import Moment
 from maintenance.tasks.partitions import HINDRANCES, Part, PartitionRetention, parts
 from maintenance.tasks.rows import FROM, HeapRetention, KeysetRetention
@@ -51,14 +52,16 @@ async def _plan(rule: Retention, survey: Survey) -> list[Step]:
     moment = Moment.of(relation, rule.column)
     if re.fullmatch(r"\s*[\d.]+\s*", rule.keep):
         raise PolicyError(f"{relation.table}: keep = {rule.keep!r} has no unit; write one such as '30 days'.")
-    bound = moment.bound(await cutoff(survey, rule.keep, f"{relation.table}: keep"))
     whole = Expired(
-        table=relation.table, alias=quoted(relation.table.name), moment=moment, bound=bound,
+        table=relation.table, alias=quoted(relation.table.name), moment=moment,
+        bound=moment.bound(await cutoff(survey, rule.keep, f"{relation.table}: keep")),
         where=await condition(survey, relation, rule.where),
         only=Fragment("" if relation.partitioned else "only"),
     )  # fmt: skip
+    whole = await kept(rule, relation, whole, survey.connection)
     ranges = await parts(survey.connection, relation, whole)
-    may_drop = bool(ranges) and rule.partitions == "drop" and rule.where is None
+    plain = rule.where is None and rule.keep_per_key is None
+    may_drop = bool(ranges) and rule.partitions == "drop" and plain
     whole_parts = may_drop and rule.archive is None
     steps: list[Step] = [_dropping(rule, relation, whole, ranges)] if whole_parts else []
     spared = _spared(rule, ranges, whole_parts=whole_parts)
@@ -97,6 +100,7 @@ def _dropping(rule: Retention, relation: Relation, whole: Expired, ranges: tuple
         rule=f"{rule.column} keep {rule.keep} by partitions", rows=sum(part.rows for part in going), exact=not going,
         summary=f"{rule.column} before {shown(whole.bound)}; {what}", need=1.0, expired=whole, whole=whole,
         covers=frozenset(leaf.table for leaf in relation.leaves if leaf.oid in gone),
+        reach=rule.reach,
         empties=None if rule.allow_empty else would_empty(rule, relation), leaves_boundary=rule.boundary == "leave",
     )  # fmt: skip
 
@@ -106,7 +110,7 @@ async def _step(rule: Retention, survey: Survey, relation: Relation, whole: Expi
     rows, exact = await survey.count(expired.sql("count"), expired.bound)
     if rows is None:
         rows = await survey.estimate(expired.sql("find"), expired.bound)
-    extra = f" and {rule.where}" if rule.where else ""
+    extra = (f" and {rule.where}" if rule.where else "") + floors(rule)
     way = await _way(rule, survey, leaf, expired)
     return way.kind(
         table=leaf.table,
@@ -118,7 +122,8 @@ async def _step(rule: Retention, survey: Survey, relation: Relation, whole: Expi
         summary=f"{rule.column} before {shown(expired.bound)}{extra}; {way.why}",
         expired=replace(expired, indexed=expired.where) if way.partial else expired,
         whole=whole,
-        claims=await looks_elsewhere(survey, rule.where),
+        reach=rule.reach,
+        claims=await _looks_elsewhere(survey, rule),
         lockable=way.lockable,
         empties=None if rule.allow_empty else would_empty(rule, relation),
     )
@@ -128,7 +133,7 @@ async def _way(rule: Retention, survey: Survey, leaf: Leaf, expired: Expired) ->
     """By the index where that visits less of the heap than one pass over it, as far as statistics know."""
     column = expired.moment.column
     form = await shape(survey.connection, leaf, column)
-    if await looks_elsewhere(survey, rule.where):
+    if await _looks_elsewhere(survey, rule):
         why = "in one pass, as the condition looks at other rows"
         return _Way(kind=HeapRetention, why=why, lockable=form.lockable)
     indexes = await leading_indexes(survey.connection, leaf, column)
@@ -164,6 +169,10 @@ async def _fitting(survey: Survey, expired: Expired, partial: set[str]) -> str |
     if any("Sort" in str(node["Node Type"]) for node in read):
         return None
     return next((str(node["Index Name"]) for node in read if node.get("Index Name") in partial), None)
+
+
+async def _looks_elsewhere(survey: Survey, rule: Retention) -> bool:
+    return rule.keep_per_key is not None or await looks_elsewhere(survey, rule.where)
 
 
 async def looks_elsewhere(survey: Survey, where: str | None) -> bool:

@@ -10,8 +10,8 @@ from asyncpg import Connection
 
 from maintenance.catalog import Column, Leaf, Relation, find
 from maintenance.errors import PolicyError
-from maintenance.models import Batch, Cursor, Settled, Step
-from maintenance.names import Fragment, Table, listed
+from maintenance.models import Batch, Cursor, Query, Settled, Step
+from maintenance.names import Fragment, Table, listed, quoted
 from maintenance.policy import Policy, Reference, Unreferenced
 from maintenance.sql import statement
 from maintenance.tasks import heap
@@ -43,7 +43,8 @@ class Usage:
             slots["changed"] = Fragment(statement(NAME, "changed", **slots))
         slots["judged"] = Fragment(statement(NAME, "judged", **slots))
         witnessed = listed([*self.witnesses] or [Fragment("true")], " and ")
-        return statement(NAME, name, witnessed=witnessed, **slots, **more)
+        rest = {"only": Fragment("only"), "sample": Fragment(""), "what": Fragment("")}
+        return statement(NAME, name, **{"witnessed": witnessed, **slots, **rest, **more})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,26 @@ class UnreferencedStep(Step):
     """Each referencing table by name, with the question whether it has rows, or None where it is absent; empty where
     the policy allows that they are silent."""
     remedy: str
+
+    @property
+    def root(self) -> Table:
+        """The catalog as the rule names it."""
+        return self.whole
+
+    @property
+    def only_deletes(self) -> bool:
+        """Counts are corrected also where nothing goes."""
+        return self.usage.count_column is None
+
+    def counting(self, sample: Fragment, *, whole: bool) -> Query | None:
+        """By the rule's own words."""
+        only = Fragment("" if whole and self.whole != self.table else "only")
+        return self.usage.sql("count", self.whole if whole else self.table, only=only, sample=sample), ()
+
+    def doomed(self, columns: list[str]) -> Query | None:
+        """By the rule's own words."""
+        what = listed([Fragment(f"entry.{quoted(column)}") for column in columns])
+        return self.usage.sql("find", self.table, what=what), ()
 
     async def guard(self, connection: Connection) -> str | None:
         """Stop if there is something to judge and a referencing table has nothing to say."""
@@ -125,7 +146,7 @@ async def _plan(rule: Unreferenced, survey: Survey) -> list[Step]:
     found = [(reference, await find(survey.connection, reference.table)) for reference in rule.references]
     usage = _usage(rule, relation, found)
     what = f"{relation.table}.{rule.column} cannot be compared with its references; give them one type"
-    await accepted(survey, usage.sql("find", relation.table), what)
+    await accepted(survey, usage.sql("find", relation.table, only=Fragment("")), what)
     if rule.count_column:
         what = f"{relation.table}.{rule.count_column} cannot hold a count; name a column of a numeric type"
         await accepted(survey, usage.sql("count_claimed", relation.table), what)
@@ -179,7 +200,7 @@ async def _step(rule: Unreferenced, survey: Survey, leaf: Leaf, whole: Table, us
     rows, exact = await survey.count(usage.sql("count", table))
     updated = None
     if rows is None and survey.counting is not None:
-        rows = await survey.estimate(usage.sql("find", table))
+        rows = await survey.estimate(usage.sql("find", table, only=Fragment("")))
     elif rule.count_column and exact:
         updated, exact = await survey.count(usage.sql("count_wrong", table))
     read = [ref for ref, relation in found if relation and ref.column in relation.columns]
@@ -199,6 +220,7 @@ async def _step(rule: Unreferenced, survey: Survey, leaf: Leaf, whole: Table, us
         depends=tuple(source for source in sources.values() if source),
         summary=f"{rule.column} is in none of {references}{corrected}",
         whole=whole,
+        reach=rule.reach,
         usage=usage,
         silences=() if rule.allow_empty_parent else tuple(
             (name, statement("survey", "any_row", table=source.sql) if source else None)

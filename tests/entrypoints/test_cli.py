@@ -63,7 +63,7 @@ def instant(text: str) -> datetime:
 
 async def test_plan_prints_one_document_with_as_of_and_steps_and_changes_nothing(shelf: Database) -> None:
     document = await shelf.cli_json("plan")
-    assert set(document) == {"as_of", "steps"}
+    assert set(document) == {"as_of", "approve", "steps"}
     assert abs(instant(document["as_of"]) - datetime.now(UTC)) < timedelta(minutes=1)
     shown = [(s["task"], s["table"], s["strategy"], s["rows"], s["exact"]) for s in document["steps"]]
     assert shown == [

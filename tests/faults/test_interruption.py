@@ -153,26 +153,32 @@ async def test_after_a_kill_the_next_run_comes_to_the_same_rows_as_one_that_nobo
     expected, total = undisturbed
     async with fresh(server, f"interruption_{number}", tmp_path, template) as database:
         database.write_policy(_POLICY)
-        killed = 0
-        for kill in range(kills):
+        left, killed = total, 0
+        for _ in range(kills):
             process = await _started(database)
-            await _deleted(database, kill + 1, chance.randrange(total * 8 // 10 // kills), process)
+            await _deleted(database, killed + 1, chance.randrange(max(left // 2, 1)), process)
             await asyncio.sleep(chance.uniform(0, 0.02))
             if process.returncode is None:
                 process.kill()
             await process.communicate()
-            killed += process.returncode == -signal.SIGKILL
             assert await _lease_free(database), told
             statuses = await database.values("select status from maintenance.run order by id")
-            assert statuses == ["interrupted"] * kill + ["running"], told
-        assert killed == kills, f"{told}: the run was over before it could be killed"
+            if process.returncode == 0:
+                # On a busy machine a run may be over before it is killed; that is no fault, but it showed nothing.
+                assert statuses == ["interrupted"] * killed + ["succeeded"], told
+                break
+            assert statuses == ["interrupted"] * killed + ["running"], told
+            killed += 1
+            left = total - (await database.values("select sum(rows)::int from maintenance.step"))[0]
+        assert killed, f"{told}: the run was over before it could be killed"
 
         assert (await database.run(*_TASKS)).status == "succeeded", told
         assert await _contents(database) == expected, told
         runs = await database.connection.fetch(
             "select status, stop_reason, rows, ended_at from maintenance.run order by id"
         )
-        assert [r["status"] for r in runs] == ["interrupted"] * kills + ["succeeded"], told
+        ended_well = len(runs) - killed
+        assert [r["status"] for r in runs] == ["interrupted"] * killed + ["succeeded"] * ended_well, told
         assert all(r["ended_at"] is not None for r in runs), told
         assert sum(r["rows"] for r in runs) == total, told
         assert not await database.values("select id from maintenance.step where status in ('running', 'pending')"), told

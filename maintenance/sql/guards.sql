@@ -1,0 +1,87 @@
+-- name: obstacles
+-- Tables where a DELETE does not do what it says. Triggers: bit 0 of the type is "for each row", bit 1 "before", bit 3 "on
+-- delete". A published table tells its subscribers which row went by its replica identity; without one the server refuses.
+with recursive up as (
+    select c.oid, c.oid as published from pg_catalog.pg_class c where c.relkind = 'r'
+    union all
+    select up.oid, i.inhparent from up join pg_catalog.pg_inherits i on i.inhrelid = up.published
+)
+select c.oid, found.triggers, found.rules, found.children, found.anonymous
+from pg_catalog.pg_class c
+cross join lateral (
+    select array(select t.tgname::text from pg_catalog.pg_trigger t
+                 where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('O', 'A') and t.tgtype & 11 = 11
+                 order by 1) as triggers,
+           array(select r.rulename::text from pg_catalog.pg_rewrite r
+                 where r.ev_class = c.oid and r.ev_type = '4' and r.ev_enabled in ('O', 'A') order by 1) as rules,
+           array(select n.nspname || '.' || k.relname
+                 from pg_catalog.pg_inherits i
+                 join pg_catalog.pg_class k on k.oid = i.inhrelid
+                 join pg_catalog.pg_namespace n on n.oid = k.relnamespace
+                 where i.inhparent = c.oid order by 1) as children,
+           array(select p.pubname::text from pg_catalog.pg_publication p
+                 where p.pubdelete
+                   and (c.relreplident = 'n'
+                        or (c.relreplident = 'd' and not exists (
+                            select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisprimary and i.indisvalid))
+                        or (c.relreplident = 'i' and not exists (
+                            select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid)))
+                   and exists (
+                       select from pg_catalog.pg_publication_tables t
+                       join up on up.oid = c.oid
+                       join pg_catalog.pg_class o on o.oid = up.published and o.relname = t.tablename
+                       join pg_catalog.pg_namespace m on m.oid = o.relnamespace and m.nspname = t.schemaname
+                       where t.pubname = p.pubname)
+                 order by 1) as anonymous
+) as found
+where c.relkind = 'r' and c.relpersistence <> 't'
+  and cardinality(found.triggers) + cardinality(found.rules) + cardinality(found.children) + cardinality(found.anonymous) > 0;
+
+-- name: foreign_keys
+-- Those that do something to their own rows when the row that they refer to goes. Of partitioned tables the key as it was
+-- declared; what it is about are the table and all its partitions.
+select k.oid, k.conname as name, k.confdeltype::text as action, k.confrelid as parent,
+       n.nspname as schema, c.relname as table, c.oid as child,
+       array(select a.attname::text from unnest(k.conkey) with ordinality as at (number, place)
+             join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = at.number order by at.place) as columns,
+       array(select a.attname::text from unnest(k.confkey) with ordinality as at (number, place)
+             join pg_catalog.pg_attribute a on a.attrelid = k.confrelid and a.attnum = at.number order by at.place) as keys
+from pg_catalog.pg_constraint k
+join pg_catalog.pg_class c on c.oid = k.conrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where k.contype = 'f' and k.conparentid = 0 and k.confdeltype in ('c', 'n', 'd')
+order by k.conname, k.oid;
+
+-- name: taken_along
+select count(*) from {child} as taken where ({columns}) in ({doomed});
+
+-- name: doomed_there
+select {what} from {child} as taken where ({columns}) in ({doomed})
+
+-- name: how_many
+select count(*) from {only} {table};
+
+-- name: all_rows
+select from {only} {table};
+
+-- name: sample
+tablesample system ({percent})
+
+-- name: relation
+select c.oid, c.relkind = 'p' as partitioned
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname = $1 and c.relname = $2;
+
+-- name: columns_of
+-- What an approval is good for: the same columns of the same types.
+select coalesce(pg_catalog.string_agg(
+           a.attname || ' ' || pg_catalog.format_type(a.atttypid, a.atttypmod), ',' order by a.attnum), '')
+from pg_catalog.pg_attribute a
+join pg_catalog.pg_class c on c.oid = a.attrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped;
+
+-- name: clock
+-- Nothing where it is no span that two clocks could be apart.
+select case when apart > interval '0' and apart < interval '100 years' then pg_catalog.date_part('epoch', apart) end as seconds
+from (select $1::text::interval) as given (apart);
