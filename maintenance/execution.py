@@ -167,11 +167,11 @@ class Execution:
         gate = Gate(guards=self.guards, step=step, earlier=tally.gone_before, begun=tally.before > 0)
         verdict = await gate.verdict(self.budget.left * _SHARE)
         if verdict is None:
-            verdict = await self._archived(step, step_id, cursor, tally, gate)
+            verdict = await self._worked(step, step_id, cursor, tally, gate)
         return (await gate.kept(self.connection) or DONE) if verdict is DONE else verdict
 
-    async def _archived(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, gate: Gate) -> Verdict:
-        """The batches of a step, with its archive open where it has one."""
+    async def _worked(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, gate: Gate) -> Verdict:
+        """The batches of a step, through its archive where it has one."""
         if step.archive is None:
             return DONE if gate.is_done else await self._batches(step, step_id, cursor, tally, gate)
         async with archiving(self.connection, self.settings, self.run_id, step, step_id) as tally.archiver:

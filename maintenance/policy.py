@@ -65,22 +65,25 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
-class Rule(Section):
-    """What every rule that deletes has: how much it may take in one run before a guard stops it, and where it goes."""
+class Archived(Section):
+    """A rule whose rows go to an archive first, where it names one; there, `archive_keep` is how long they live."""
+
+    archive: ArchivePlace | None = None
+    archive_keep: Interval | None = None
+
+    @model_validator(mode="after")
+    def _keep_needs_archive(self) -> Archived:
+        if self.archive_keep is not None and self.archive is None:
+            raise ValueError("has 'archive_keep' and no 'archive', so there is nothing to keep; name an archive")
+        return self
+
+
+class Rule(Archived):
+    """What every rule that deletes has: an archive, and how much it may take in one run before a guard stops it."""
 
     max_rows: Count | None = None
     max_fraction: Fraction | None = None
     ramp: Positive | None = None
-    archive: ArchivePlace | None = None
-    """Where rows are stored before they go."""
-    archive_keep: Interval | None = None
-    """How long they live there."""
-
-    @model_validator(mode="after")
-    def _keep_needs_archive(self) -> Rule:
-        if self.archive_keep is not None and self.archive is None:
-            raise ValueError("has 'archive_keep' and no 'archive', so there is nothing to keep; name an archive")
-        return self
 
     @property
     def reach(self) -> Reach:

@@ -216,7 +216,8 @@ async def test_the_demo_fleet_comes_back_byte_for_byte(fleet: Database, shelf: P
         "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'"
     )
     before = {table: await contents(fleet, f'"{table}"') for table in tables}
-    run = await fleet.run("daily-cleanup", policy=policy)
+    fleet.write_policy(policy, guarded=True)
+    run = await fleet.run("daily-cleanup")
     assert run.status is RunStatus.SUCCEEDED
     deleted = {step.task for step in run.steps if step.rows}
     assert deleted == {"retention", "duplicates", "orphans", "unreferenced"}

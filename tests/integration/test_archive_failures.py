@@ -120,14 +120,13 @@ async def test_a_commit_that_the_server_refuses_takes_its_archive_back(database:
 
 
 async def test_a_batch_that_a_limit_refuses_leaves_nothing_in_the_archive(database: Database, shelf: Path) -> None:
-    await filled(database)
-    before = await contents(database)
+    await filled(database, 1000)
     await database.execute("create index on log (at)")
     await database.execute("update log set at = at - id * interval '1 hour' where id > 0")
     before = await contents(database)
-    policy = rule(shelf) + "ramp = 30\n"
+    policy = rule(shelf) + "ramp = 300\n"
     runs = [await database.run("retention", policy=policy) for _ in range(2)]
-    assert all(0 < run.rows <= 100 and run.stop_reason is StopReason.GUARD for run in runs), [run.rows for run in runs]
+    assert all(0 < run.rows <= 300 and run.stop_reason is StopReason.GUARD for run in runs), [run.rows for run in runs]
     assert set(await states(database)) == {"committed"}
     for run in runs:
         assert sum(one["inserted"] for one in await restored(database, run.id)) == run.rows

@@ -12,7 +12,18 @@ import pytest
 import maintenance
 from maintenance import policy_file, settings
 from maintenance.__main__ import main
-from maintenance.policy import Duplicates, Lag, Orphans, Policy, Reference, Retention, Section, Unreferenced, Vacuum
+from maintenance.policy import (
+    Duplicates,
+    Guards,
+    Lag,
+    Orphans,
+    Policy,
+    Reference,
+    Retention,
+    Section,
+    Unreferenced,
+    Vacuum,
+)
 from maintenance.telemetry.instruments import METRICS
 from maintenance.telemetry_settings import TELEMETRY
 from maintenance.variables import AZURE, LIBPQ, PREFIX, SETTINGS
@@ -21,7 +32,7 @@ from tests.databases import ROOT
 
 SECTIONS: dict[str, type[Section]] = {
     "retention": Retention, "duplicates": Duplicates, "orphans": Orphans, "unreferenced": Unreferenced,
-    "vacuum": Vacuum, "lag": Lag,
+    "vacuum": Vacuum, "lag": Lag, "guards": Guards,
 }  # fmt: skip
 
 
