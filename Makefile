@@ -2,6 +2,7 @@
 #   VENV=.venv-3.13 PYTHON=python3.13   another virtual environment, another Python
 #   ARGS="-k vacuum -x"                 words for pytest (make pytest), uv (make requirements ARGS=--upgrade) or make bench
 #   SCALE=3 ONLY="catalog clean"        amounts of rows, and rows of the table, for make bench; also JSON=FILE PLOT=FILE FULL=1
+#   ROUNDS=full SEED=1 ONLY=kill_0017   rounds of each fault, their seed, and which of them, for make faults; also JSON=FILE
 
 VENV ?= .venv
 PYTHON ?= $(or $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
@@ -16,7 +17,7 @@ benchmarks := $(wildcard benchmarks)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run bench test lint types layers pytest azurite format requirements clean
+.PHONY: help run bench faults test lint types layers pytest azurite format requirements clean
 
 # A virtual environment whose Python is gone (an upgrade, a moved folder) is made anew.
 $(shell [ -x "$(python)" ] || rm -f "$(VENV)"/.made "$(VENV)"/.run "$(VENV)"/.dev)
@@ -30,6 +31,10 @@ run: $(VENV)/.run ## Watch a demo database being maintained (starts its own Post
 bench: $(VENV)/.dev ## Measure ours against what one would write by hand (10 minutes)
 	"$(python)" -m benchmarks $(if $(SCALE),--scale "$(SCALE)") $(if $(ONLY),--only "$(ONLY)") $(if $(JSON),--json "$(JSON)") \
 	  $(if $(PLOT),--plot "$(PLOT)") $(if $(FULL),--full) $(ARGS)
+
+faults: $(VENV)/.dev ## Kill, crash and cut off real runs (ROUNDS=full: half an hour), and look that nothing is lost
+	FAULT_ROUNDS="$(or $(ROUNDS),few)" FAULT_SEED="$(SEED)" FAULT_JSON="$(JSON)" "$(python)" -m pytest tests/faults \
+	  $(if $(ONLY),-k "$(ONLY)") $(ARGS)
 
 test: lint types layers pytest ## Check everything: lint, types, layers, tests
 

@@ -11,6 +11,7 @@ from asyncpg import Connection
 from maintenance.database import fetch_one, milliseconds
 from maintenance.errors import PolicyError
 from maintenance.names import Fragment, Table, TableName, quoted
+from maintenance.session import expect
 from maintenance.sql import statement
 
 _NOT_TABLES = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
@@ -206,6 +207,7 @@ def bytes_of(oid: Fragment) -> Fragment:
 async def total_bytes(connection: Connection, oid: int, then: float) -> int | None:
     """Size with indexes and TOAST, in bytes; None where the table is gone. `then` seconds limit later statements."""
     sql = statement("catalog", "total_bytes", bytes=bytes_of(Fragment("$1::oid")))
+    expect(connection, then)
     size: int | None = await connection.fetchval(sql, oid, milliseconds(then))
     return size
 

@@ -14,6 +14,7 @@ from asyncpg import Connection, Record
 from maintenance.entra import Token
 from maintenance.errors import ConnectionLost, DatabaseError, StatementRefused
 from maintenance.refusals import REFUSED, Attempt, first_line
+from maintenance.session import Session, expect
 from maintenance.settings import Settings
 from maintenance.sql import statement
 from maintenance.target import Auth, Target
@@ -49,7 +50,7 @@ async def connected(settings: Settings, *, name: str, read_only: bool = False) -
     except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
         if connection.is_closed() or not isinstance(error, asyncpg.PostgresError):
             raise ConnectionLost(
-                f"{target} ended the connection ({error}); what is committed stays; "
+                f"{target} {_lost(connection, error)}; what is committed stays; "
                 "run again to go on from the last committed batch."
             ) from error
         raise StatementRefused(
@@ -60,14 +61,14 @@ async def connected(settings: Settings, *, name: str, read_only: bool = False) -
         await _close(connection)
 
 
-async def _connect(target: Target, settings: Settings, name: str, *, read_only: bool) -> Connection:
+async def _connect(target: Target, settings: Settings, name: str, *, read_only: bool) -> Session:
     seconds = settings.connect_timeout
     attempt = Attempt(target=target, seconds=seconds, token=None)
     try:
         async with asyncio.timeout(seconds) as limit:
             if target.auth is Auth.ENTRA:
                 attempt = replace(attempt, token=Token(target, limit, seconds))
-            return await asyncpg.connect(
+            session = await asyncpg.connect(
                 host=target.host.split(",") if "," in target.host else target.host,
                 port=target.port,
                 database=target.database,
@@ -77,9 +78,12 @@ async def _connect(target: Target, settings: Settings, name: str, *, read_only: 
                 ssl=tls(target),
                 timeout=_NEVER,
                 server_settings=_session(settings, name, read_only=read_only),
+                connection_class=Session,
             )
     except REFUSED as error:
         raise attempt.refused(error) from error
+    session.limit, session.patience = BOOKKEEPING, seconds
+    return session
 
 
 def _session(settings: Settings, name: str, *, read_only: bool) -> dict[str, str]:
@@ -143,13 +147,22 @@ async def _close(connection: Connection) -> None:
         connection.terminate()
 
 
+def _lost(session: Session, error: Exception) -> str:
+    if session.silent is None:
+        return f"ended the connection ({error})"
+    return f"did not answer within {session.silent:.0f} s, longer than the statement may take, so it was given up"
+
+
 async def limit_statements(connection: Connection, seconds: float, *, local: bool) -> None:
     """Let no statement of this session (or, `local`, of this transaction) run longer than `seconds`."""
+    if not local:
+        expect(connection, seconds)
     await connection.execute(statement("database", "limit_statements"), milliseconds(seconds), local)
 
 
 async def name_session(connection: Connection, name: str, seconds: float) -> None:
     """Show the server's operators what this session is at, in pg_stat_activity; `seconds` limit its statements."""
+    expect(connection, seconds)
     await connection.execute(statement("database", "name_session"), name[:63], milliseconds(seconds))
 
 

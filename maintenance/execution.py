@@ -259,15 +259,16 @@ class Execution:
         gate: Gate,
     ) -> tuple[Batch, bool]:  # fmt: skip
         began = time.monotonic()
+        transactional = step.in_transaction(cursor)
         async with AsyncExitStack() as stack:
             if tally.archiver is not None:
                 step = replace(step, deleter=tally.archiver)
                 await stack.enter_async_context(tally.archiver.batch(self.connection))
-            if step.transactional:
+            if transactional:
                 await stack.enter_async_context(self.connection.transaction())
                 await limit_statements(self.connection, min(share, self.budget.left), local=True)
             batch = await step.batch(self.connection, cursor, size)
-            if batch.done and not step.transactional:
+            if batch.done and not transactional:
                 tally.unwritten += 1
                 return batch, False
             gate.passes(batch, size)

@@ -149,7 +149,7 @@ class Step(ABC):
     """One table's share of a task, decided but not yet done. A strategy is a subclass; `str()` says what it does."""
 
     transactional: ClassVar[bool] = True
-    """False where PostgreSQL refuses the work inside a transaction (VACUUM)."""
+    """False where PostgreSQL refuses the work, or some of it, inside a transaction (VACUUM)."""
     limits: ClassVar[tuple[int, int, int]] = (1, 1, 1)
     """Smallest, first and largest size of a batch, in the strategy's own unit (blocks or rows)."""
 
@@ -232,6 +232,10 @@ class Step(ABC):
     async def lag(self, connection: Connection, *, done: bool) -> float | None:
         """Seconds for which the oldest row that should be gone has been due, 0 if there is none; None if not known."""
         return None
+
+    def in_transaction(self, cursor: Cursor | None) -> bool:
+        """Whether the next batch is one transaction together with its entry in the ledger."""
+        return self.transactional
 
     def divides(self, cursor: Cursor | None) -> bool:
         """Whether a smaller limit would make the next batch shorter."""

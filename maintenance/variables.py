@@ -42,7 +42,8 @@ SETTINGS = (
     Setting(
         name="MAINTENANCE_CONNECT_TIMEOUT",
         default="15s",
-        meaning="How long a connection attempt may take.",
+        meaning="How long a connection attempt may take, and how much longer than its own time-out the answer to a "
+        "statement.",
     ),
     Setting(
         name="MAINTENANCE_AUTH",

@@ -226,10 +226,13 @@ async def fresh(server: Server, name: str, folder: Path, template: str = "templa
     spares = Spares(server)
     await spares.administer(f'create database "{name}" template "{template}"')
     try:
-        async with opened(server, spares, name, folder) as database:
-            yield database
+        connection = await connect(server, name)
+        try:
+            yield Database(server=server, name=name, connection=connection, folder=folder)
+        finally:
+            await connection.close()
     finally:
-        await spares.close()
+        await spares.administer(f'drop database "{name}" with (force)')
 
 
 async def connect(server: Server, database: str) -> Connection:

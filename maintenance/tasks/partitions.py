@@ -75,8 +75,8 @@ class PartitionRetention(RetentionStep):
     """Drop the partitions whose every row is expired, oldest first, one a batch.
 
     A partition is detached first, concurrently where PostgreSQL can (not beside a default partition), so that the table
-    is never locked against its readers. That is no transaction, so the batch before it writes down which partition it
-    will be: a run that dies in between leaves a table that the next one knows and drops.
+    is never locked against its readers. That alone is no transaction, so the batch before it writes down which
+    partition it will be: a run that dies in between leaves a table that the next one knows and drops.
     """
 
     transactional = False
@@ -149,7 +149,7 @@ class PartitionRetention(RetentionStep):
         return state if state is not None and (state["schema"], state["name"]) == (table.schema, table.name) else None
 
     async def _drop(self, connection: Connection, table: Table, counters: int | None, *, attached: bool = False) -> int:
-        """In one transaction: let nobody in, ask the rule once more, count where nothing else tells, drop."""
+        """In the batch's transaction: let nobody in, ask the rule once more, count where nothing else tells, drop."""
         async with connection.transaction():
             if attached:
                 await connection.execute(self._sql("lock_whole", table))
@@ -164,6 +164,10 @@ class PartitionRetention(RetentionStep):
             await connection.execute(self._sql("drop", table))
             return int(rows)
         raise AssertionError("unreachable: the block returns or raises")
+
+    def in_transaction(self, cursor: Cursor | None) -> bool:
+        """All but the detaching: the rows of a dropped partition that the ledger has not heard of would never count."""
+        return not (cursor and cursor.get("oid") and not cursor.get("detached"))
 
     def _sql(self, name: str, partition: Table) -> str:
         moment = self.expired.moment

@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 
 from maintenance.database import connected
-from maintenance.errors import Blocked, UsageError
+from maintenance.errors import Blocked, ConnectionLost, UsageError
+from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, Step, StepStatus, StopReason
 from maintenance.tasks.partitions import HINDRANCES
 from tests.databases import Database, planned_step, step
@@ -175,6 +176,25 @@ async def test_a_partition_that_a_dead_run_had_detached_is_dropped_by_the_next(d
     assert (batch.rows, await tables(database)) == (2, ["p2", "p3"])
     batch = await whole.batch(database.connection, cursor, 1)
     assert (batch.rows, batch.done, await tables(database)) == (0, False, ["p2", "p3"])
+
+
+@pytest.mark.parametrize("default", ["", _DEFAULT])
+async def test_a_partition_is_dropped_together_with_its_entry_in_the_ledger(database: Database, default: str) -> None:
+    await database.execute(_TABLES.format(type="timestamptz") + default)
+    await Ledger(database.connection).install()
+    await database.execute(
+        "create function suicide() returns trigger language plpgsql as $$ begin"
+        " perform pg_terminate_backend(pg_backend_pid()); return new; end $$;"
+        "create trigger suicide before update of rows on maintenance.step for each row when (new.rows > 0)"
+        " execute function suicide()"
+    )
+    with pytest.raises(ConnectionLost):
+        await database.run("retention", policy=_POLICY)
+    assert await database.values("select sum(rows)::int from maintenance.step") == [0]
+    assert await tables(database) == ['P "1"', "p2", "p3", *(["rest"] if default else [])]
+    await database.execute("drop trigger suicide on maintenance.step")
+    assert (await database.run("retention")).rows == 4
+    assert await tables(database) == ["p3", *(["rest"] if default else [])]
 
 
 async def test_a_detached_partition_that_got_other_rows_meanwhile_is_not_dropped(database: Database) -> None:

@@ -1,0 +1,63 @@
+"""A session that does not wait for ever: a server that is silent for longer than it may be is given up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import asyncpg
+from asyncpg import Connection
+
+_Answer = TypeVar("_Answer")
+
+
+class Session(Connection):
+    """A connection whose statements end within the server's own time-out and a little patience, or the connection does.
+
+    The server ends a statement that takes too long, but a network that swallows its answer tells nobody.
+    """
+
+    patience: float | None = None
+    """Seconds beyond its own limit that the answer to a statement may take; None waits for ever."""
+    limit: float = 0.0
+    """Seconds after which the server ends a statement."""
+    silent: float | None = None
+    """Seconds for which the server had not answered when it was given up; None where it was not."""
+
+    async def execute(self, query: str, *args: object, **options: Any) -> str:
+        """As the driver's; InterfaceError where the server was silent for too long."""
+        return await self._answered(super().execute(query, *args, **options))
+
+    async def fetch(self, query: str, *args: object, **options: Any) -> Any:
+        """As the driver's; InterfaceError where the server was silent for too long."""
+        return await self._answered(super().fetch(query, *args, **options))
+
+    async def fetchrow(self, query: str, *args: object, **options: Any) -> Any:
+        """As the driver's; InterfaceError where the server was silent for too long."""
+        return await self._answered(super().fetchrow(query, *args, **options))
+
+    async def fetchval(self, query: str, *args: object, **options: Any) -> Any:
+        """As the driver's; InterfaceError where the server was silent for too long."""
+        return await self._answered(super().fetchval(query, *args, **options))
+
+    async def prepare(self, query: str, **options: Any) -> Any:
+        """As the driver's; InterfaceError where the server was silent for too long."""
+        return await self._answered(super().prepare(query, **options))
+
+    async def _answered(self, asked: Coroutine[Any, Any, _Answer]) -> _Answer:
+        wait = None if self.patience is None else self.limit + self.patience
+        try:
+            async with asyncio.timeout(wait):
+                return await asked
+        except TimeoutError as error:
+            # Neither a rollback nor a farewell: nobody listens, and the server takes back what was not committed.
+            self.silent = wait
+            self.terminate()
+            raise asyncpg.InterfaceError("the server did not answer") from error
+
+
+def expect(connection: Connection, seconds: float) -> None:
+    """Let the session know that the server ends each of its statements after that many seconds."""
+    if isinstance(connection, Session):
+        connection.limit = seconds
