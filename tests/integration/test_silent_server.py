@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -48,3 +49,21 @@ async def test_a_statement_that_takes_too_long_is_ended_by_the_server_and_the_se
         with pytest.raises(pg.QueryCanceledError):
             await ours.execute("select pg_sleep(60)")
         assert await ours.fetchval("select 1") == 1
+
+
+async def test_a_copy_is_given_up_where_the_server_is_silent_and_not_where_its_reader_is_slow(
+    database: Database,
+) -> None:
+    taken: list[bytes] = []
+
+    async def slow(chunk: bytes) -> None:
+        taken.append(chunk)
+        await asyncio.sleep(0.8)
+
+    with pytest.raises(ConnectionLost, match="did not answer within"):
+        async with connected(replace(database.settings, connect_timeout=0.5), name="maintenance run") as ours:
+            await limit_statements(ours, 0.1, local=False)
+            await ours.execute("set statement_timeout = 0")
+            assert await ours.copy_from_query("select 1", output=slow, format="text") == "COPY 1"
+            assert b"".join(taken) == b"1\n"
+            await ours.copy_from_query("select pg_sleep(60)", output=slow, format="text")
