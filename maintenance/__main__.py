@@ -35,7 +35,7 @@ from maintenance.errors import (
     SettingsError,
     StatementRefused,
     UsageError,
-)
+)  # fmt: skip
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, Settled, StepStatus
 from maintenance.runs import Request, Run

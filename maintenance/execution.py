@@ -122,7 +122,7 @@ class Execution:
         gate = Gate(guards=self.guards, step=step, earlier=tally.gone_before, begun=tally.before > 0)
         verdict = await gate.verdict(self.budget.left * SHARE)
         if verdict is None:
-            verdict = DONE if gate.is_done else await self._worked(step, step_id, cursor, tally, gate)
+            verdict = await self._worked(step, step_id, cursor, tally, gate)
         return (await gate.kept(self.connection) or DONE) if verdict is DONE else verdict
 
     async def _written_down(self, step: Step, step_id: int, tally: Tally) -> Verdict | None:
@@ -151,12 +151,12 @@ class Execution:
             target=self.settings.batch_target, step=step, step_id=step_id, tally=tally, gate=gate,
         )  # fmt: skip
         if step.archive is None:
-            return await batches.done(cursor)
+            return DONE if gate.is_done else await batches.done(cursor)
         async with archiving(self.connection, self.settings, self.run_id, step, step_id) as tally.archiver:
-            verdict = await batches.done(cursor)
+            verdict = DONE if gate.is_done else await batches.done(cursor)
             await limit_statements(self.connection, BOOKKEEPING, local=False)
             told = await tidied(self.connection, tally.archiver, step, done=verdict == DONE)
-            tally.remark(told)
+        tally.remark(told)
         return verdict
 
     async def _size(self, step: Step) -> int | None:

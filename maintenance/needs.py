@@ -11,7 +11,7 @@ from asyncpg import exceptions as pg
 
 from maintenance.catalog import Column, Relation, find
 from maintenance.names import Fragment, Table, TableName, listed, quoted
-from maintenance.policy import Archived, Duplicates, Orphans, Retention, Unreferenced
+from maintenance.policy import Duplicates, Orphans, Retention, Rule, Unreferenced
 from maintenance.sql import statement
 from maintenance.tasks.duplicates import within_leaf
 from maintenance.tasks.retention import looks_elsewhere
@@ -236,7 +236,7 @@ async def _located(survey: Survey, name: TableName, columns: Iterable[str], why:
     return relation
 
 
-def _deleted(rule: Archived, table: Table, columns: tuple[str, ...], lock: str | None, why: str) -> list[Finding]:
+def _deleted(rule: Rule, table: Table, columns: tuple[str, ...], lock: str | None, why: str) -> list[Finding]:
     """What a table needs whose rows go; `lock` where they are locked before they are judged."""
     locked = [] if lock is None else [_update(table, lock, why, lock=True)]
     if rule.archive is not None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from maintenance.errors import PolicyError
 from maintenance.models import Reach
 from maintenance.names import TableName, checked_name
+from maintenance.places import place_of
 
 _Item = TypeVar("_Item", bound=Hashable)
-BLOBS = "azure-blob"
-"""The archive in the storage account of MAINTENANCE_ARCHIVE_URL."""
 
 
 def _table(value: object) -> object:
@@ -39,23 +37,6 @@ def _text(value: object) -> object:
 
 def _archive(value: object) -> object:
     return place_of(value) if isinstance(value, str) else value
-
-
-def place_of(value: str) -> str:
-    """The archive that a rule names: the word for the storage account, or the URL of a folder of this machine.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if value == BLOBS:
-        return value
-    parts = urlsplit(value)
-    path = unquote(parts.path)
-    if parts.scheme != "file" or parts.netloc or parts.query or parts.fragment or not path.startswith("/"):
-        raise ValueError(f"is neither '{BLOBS}' nor the URL of a folder such as 'file:///var/archives'")
-    if path.strip("/") == "" or "\0" in path or ".." in path.split("/"):
-        raise ValueError("is the URL of no folder that an archive can have: name one such as 'file:///var/archives'")
-    return value
 
 
 def _distinct(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
@@ -267,7 +248,7 @@ class Policy(Section):
 
     def archives(self) -> frozenset[str]:
         """The archives that its rules name."""
-        rules: tuple[Archived, ...] = (*self.retention, *self.duplicates, *self.orphans, *self.unreferenced)
+        rules: tuple[Rule, ...] = (*self.retention, *self.duplicates, *self.orphans, *self.unreferenced)
         return frozenset(rule.archive for rule in rules if rule.archive is not None)
 
     def tables(self) -> Iterator[TableName]:

@@ -18,7 +18,8 @@ from maintenance.database import connected
 from maintenance.errors import ArchiveError, PolicyError, UsageError
 from maintenance.lease import lease
 from maintenance.names import TableName
-from maintenance.policy import BLOBS, Policy, place_of
+from maintenance.places import BLOBS, place_of
+from maintenance.policy import Policy
 from maintenance.settings import Settings
 
 

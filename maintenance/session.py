@@ -45,16 +45,39 @@ class Session(Connection):
         """As the driver's; InterfaceError where the server was silent for too long."""
         return await self._answered(super().prepare(query, **options))
 
+    async def copy_from_query(self, query: str, *args: object, output: Any, **options: Any) -> str:
+        """As the driver's, `output` being a coroutine; what that takes for a chunk is not the server's time."""
+        wait = self._wait
+        loop = asyncio.get_running_loop()
+
+        async def told(chunk: bytes) -> None:
+            limit.reschedule(None)
+            await output(chunk)
+            limit.reschedule(None if wait is None else loop.time() + wait)
+
+        try:
+            async with asyncio.timeout(wait) as limit:
+                return await super().copy_from_query(query, *args, output=told, **options)
+        except TimeoutError as error:
+            raise self._given_up(wait) from error
+
+    @property
+    def _wait(self) -> float | None:
+        return None if self.patience is None else self.limit + self.patience
+
+    def _given_up(self, wait: float | None) -> asyncpg.InterfaceError:
+        # Neither a rollback nor a farewell: nobody listens, and the server takes back what was not committed.
+        self.silent = wait
+        self.terminate()
+        return asyncpg.InterfaceError("the server did not answer")
+
     async def _answered(self, asked: Coroutine[Any, Any, _Answer]) -> _Answer:
-        wait = None if self.patience is None else self.limit + self.patience
+        wait = self._wait
         try:
             async with asyncio.timeout(wait):
                 return await asked
         except TimeoutError as error:
-            # Neither a rollback nor a farewell: nobody listens, and the server takes back what was not committed.
-            self.silent = wait
-            self.terminate()
-            raise asyncpg.InterfaceError("the server did not answer") from error
+            raise self._given_up(wait) from error
 
 
 def expect(connection: Connection, seconds: float) -> None:

@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import asyncpg
 from asyncpg import Connection
 
 from maintenance.archive import record
 from maintenance.archive.deposit import PATIENCE, Deposit
 from maintenance.archive.literals import inlined
-from maintenance.archive.manifest import ROWS, Manifest, State, Stored, folder_of
+from maintenance.archive.manifest import ROWS, Manifest, State, Stored, folder_of, manifest_of
 from maintenance.archive.store import Store
 from maintenance.database import fetch_one
 from maintenance.errors import ArchiveError, Blocked
@@ -83,10 +84,17 @@ class Archiver:
         self.waiting.append(manifest)
 
     @asynccontextmanager
-    async def batch(self) -> AsyncIterator[None]:
-        """Around the transaction of a batch: what it stored is marked as committed once it is, and not before."""
+    async def batch(self, connection: Connection) -> AsyncIterator[None]:
+        """Around the transaction of a batch: what it stored is marked as committed once it is, and not before.
+
+        What it stored is taken back where the ledger is there to say that it was not committed.
+        """
         self.waiting.clear()
-        yield
+        try:
+            yield
+        except Exception:
+            await self._taken_back(connection)
+            raise
         for manifest in self.waiting:
             try:
                 async with asyncio.timeout(self.patience):
@@ -95,6 +103,19 @@ class Archiver:
             except (ArchiveError, TimeoutError) as error:
                 _LOG.warning("An archive could not be marked as committed, a later run does it: %s", error)
         self.waiting.clear()
+
+    async def _taken_back(self, connection: Connection) -> None:
+        objects = [manifest.object for manifest in self.waiting]
+        if not objects or connection.is_closed():
+            return
+        try:
+            kept = await record.committed(connection, objects)
+            async with asyncio.timeout(self.patience):
+                for path in [path for path in objects if path not in kept]:
+                    await self.store.remove(path)
+                    await self.store.remove(manifest_of(path))
+        except (ArchiveError, TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            _LOG.warning("An archive that was not committed could not be removed, and may stay: %s", error)
 
     async def told(self, connection: Connection) -> None:
         """Write down in the ledger what has been marked."""

@@ -31,11 +31,10 @@ class Deposit:
         if self._failure is not None:
             return
         self._waiting += self.press.pressed(text)
-        if len(self._waiting) < CHUNK:
-            return
         try:
-            async with asyncio.timeout(self._patience):
-                await self._flushed()
+            while len(self._waiting) >= CHUNK:
+                async with asyncio.timeout(self._patience):
+                    await self._flushed()
         except TimeoutError:
             self._failure = self._late()
         except ArchiveError as error:
@@ -88,8 +87,8 @@ class Deposit:
     async def _flushed(self) -> None:
         if self._writing is None:
             self._writing = await self._store.create(self._path)
-        chunk = bytes(self._waiting)
-        self._waiting.clear()
+        chunk = bytes(self._waiting[:CHUNK])
+        del self._waiting[:CHUNK]
         await self._writing.write(chunk)
 
     def _late(self) -> ArchiveError:

@@ -9,7 +9,8 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from maintenance.errors import SettingsError
-from maintenance.policy import BLOBS, Policy
+from maintenance.places import BLOBS
+from maintenance.policy import Policy
 from maintenance.settings import Settings
 
 CHUNK = 4 << 20

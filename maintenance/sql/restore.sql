@@ -46,10 +46,10 @@ with put as (
     on conflict do nothing
     returning {content} as content
 )
-select count(*) as inserted, count(*) filter (where not exists (
-    select from pg_temp.maintenance_restored as held where {held} = put.content
-)) as changed
-from put;
+select (select count(*) from put) as inserted, (
+    select count(*) from put
+    where not exists (select from pg_temp.maintenance_restored as held where {held} = put.content)
+) as changed;
 
 -- name: put_by_content
 -- Without a key rows are known by all that is in them, and so often as they are there already they are left out.
@@ -64,17 +64,17 @@ numbered as (
 ),
 put as (
     insert into {table} ({columns}) overriding system value
-    select {columns} from numbered
-    where numbered.maintenance_number > coalesce(
-        (select present.times from present where present.content = {numbered}), 0
-    )
+    select {columns}
+    from numbered
+    left join present as maintenance_present (maintenance_content, maintenance_times) on maintenance_content = {numbered}
+    where maintenance_number > coalesce(maintenance_times, 0)
     on conflict do nothing
     returning {content} as content
 )
-select count(*) as inserted, count(*) filter (where not exists (
-    select from pg_temp.maintenance_restored as held where {held} = put.content
-)) as changed
-from put;
+select (select count(*) from put) as inserted, (
+    select count(*) from put
+    where not exists (select from pg_temp.maintenance_restored as held where {held} = put.content)
+) as changed;
 
 -- name: missing_by_key
 select count(*) from pg_temp.maintenance_restored as held

@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from maintenance.models import Archive, Settled, Step, StepStatus, StopReason, Verdict
-from maintenance.policy import Archived
+from maintenance.policy import Rule
 from maintenance.sql import statement
 from maintenance.tasks.survey import Survey, cutoff
 
 Plan = Callable[[Survey], Awaitable[list[Step]]]
 
 
-def archived(rule: Archived, plan: Plan) -> Plan:
+def archived(rule: Rule, plan: Plan) -> Plan:
     """The plan of a rule, its steps with the archive that the rule names."""
     if rule.archive is None:
         return plan

@@ -70,6 +70,31 @@ async def test_every_type_comes_back_byte_for_byte_and_once(database: Database, 
     assert await contents(database, "kinds") == before
 
 
+async def test_what_the_database_is_set_to_changes_nothing(database: Database, shelf: Path) -> None:
+    settings = {
+        "extra_float_digits": "-9", "bytea_output": "escape", "datestyle": "German", "intervalstyle": "iso_8601",
+        "timezone": "Asia/Kolkata", "xmloption": "document", "array_nulls": "on", "synchronous_commit": "local",
+    }  # fmt: skip
+    for name, value in settings.items():
+        await database.execute(f"alter database {database.name} set {name} = '{value}'")
+    await database.execute(
+        """create table log (at timestamptz, float float8, single float4, raw bytea, span interval, day date,
+            cash money, seen text default current_setting('synchronous_commit'));
+        insert into log values ('2001-02-03 04:05:06.7+00', 0.1::float8 + 0.2, 1e-7, '\\x00ff5c',
+            '1 mon -1 day 00:00:00.1', '2001-02-03', 92233720368547758.07)"""
+    )
+    await database.execute(
+        """create table seen (setting text); create function look() returns trigger language plpgsql as $$ begin
+            insert into seen values (current_setting('synchronous_commit')); return old; end $$;
+        create trigger look before delete on log for each row execute function look()"""
+    )
+    before = await contents(database)
+    run = await database.run("retention", policy=rule(shelf))
+    assert (run.rows, await database.values("select setting from seen")) == (1, ["local"])
+    assert (await restored(database, run.id))[0]["inserted"] == 1
+    assert await contents(database) == before
+
+
 async def test_a_manifest_tells_what_its_object_is(database: Database, shelf: Path) -> None:
     await filled(database)
     run = await database.run("retention", policy=rule(shelf))

@@ -111,15 +111,26 @@ async def test_what_is_read_back_otherwise_is_not_deleted(
     assert (await database.run("retention")).rows == 100
 
 
-async def test_a_commit_that_fails_leaves_an_archive_that_is_not_committed(database: Database, shelf: Path) -> None:
+async def test_a_commit_that_the_server_refuses_takes_its_archive_back(database: Database, shelf: Path) -> None:
     await filled(database)
     await database.execute(_SLOW_COMMIT.format(seconds=0).replace("perform", "raise 'no'; perform"))
     run = await database.run("retention", policy=rule(shelf))
     assert (run.status, run.rows, len(await contents(database))) == (RunStatus.FAILED, 0, 101)
-    assert [json.loads(path.read_text())["state"] for path in manifests(shelf)] == ["stored"]
-    assert await states(database) == ["not committed"]
-    assert "(not committed)" in await restored(database, run.id, exit_code=1)
-    assert len(await contents(database)) == 101
+    assert (objects(shelf), manifests(shelf), await states(database)) == ([], [], [])
+
+
+async def test_a_batch_that_a_limit_refuses_leaves_nothing_in_the_archive(database: Database, shelf: Path) -> None:
+    await filled(database, 1000)
+    await database.execute("create index on log (at)")
+    await database.execute("update log set at = at - id * interval '1 hour' where id > 0")
+    before = await contents(database)
+    policy = rule(shelf) + "ramp = 300\n"
+    runs = [await database.run("retention", policy=policy) for _ in range(2)]
+    assert all(0 < run.rows <= 300 and run.stop_reason is StopReason.GUARD for run in runs), [run.rows for run in runs]
+    assert set(await states(database)) == {"committed"}
+    for run in runs:
+        assert sum(one["inserted"] for one in await restored(database, run.id)) == run.rows
+    assert await contents(database) == before
 
 
 async def committing(database: Database) -> Process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from maintenance.database import connected, limit_statements
 from maintenance.engine import performed
 from maintenance.errors import ConnectionLost
 from maintenance.runs import Request
+from maintenance.session import Session
 from tests.databases import Database
 from tests.faults.proxy import Blow, Place, Strike, proxied
 
@@ -48,3 +50,26 @@ async def test_a_statement_that_takes_too_long_is_ended_by_the_server_and_the_se
         with pytest.raises(pg.QueryCanceledError):
             await ours.execute("select pg_sleep(60)")
         assert await ours.fetchval("select 1") == 1
+
+
+async def test_a_copy_is_given_up_where_the_server_is_silent_and_not_where_its_reader_is_slow(
+    database: Database,
+) -> None:
+    taken: list[bytes] = []
+
+    async def slow(chunk: bytes) -> None:
+        taken.append(chunk)
+        await asyncio.sleep(1.5)
+
+    async def copied(query: str) -> None:
+        async with connected(database.settings, name="maintenance run") as ours:
+            assert isinstance(ours, Session)
+            await limit_statements(ours, 0.1, local=False)
+            await ours.execute("set statement_timeout = 0")
+            ours.patience = 1.0
+            await ours.copy_from_query(query, output=slow, format="text")
+
+    await copied("select 1")
+    assert taken == [b"1\n"]
+    with pytest.raises(ConnectionLost, match="did not answer within 1 s"):
+        await copied("select pg_sleep(60)")
