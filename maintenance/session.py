@@ -45,6 +45,14 @@ class Session(Connection):
         """As the driver's; InterfaceError where the server was silent for too long."""
         return await self._answered(super().prepare(query, **options))
 
+    async def copy_from_query(self, query: str, *args: object, **options: Any) -> str:
+        """As the driver's; InterfaceError where the server was silent for too long."""
+        return await self._answered(super().copy_from_query(query, *args, **options))
+
+    async def copy_to_table(self, table_name: str, **options: Any) -> str:
+        """As the driver's; InterfaceError where the server was silent for too long."""
+        return await self._answered(super().copy_to_table(table_name, **options))
+
     async def _answered(self, asked: Coroutine[Any, Any, _Answer]) -> _Answer:
         wait = None if self.patience is None else self.limit + self.patience
         try:
