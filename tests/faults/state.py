@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from asyncpg import Connection
@@ -94,7 +95,14 @@ references = [{{ table = "uses", column = "hashes" }}]
 count_column = "uses"
 """
 POLICY = RULES.format(archive="")
+ARCHIVED = ("visits", "samples", "twins", "children")
+"""Tables whose rules may have an archive."""
 _KEEP, _GRACE = timedelta(days=30), timedelta(days=1)
+
+
+def policy(archive: Path | None) -> str:
+    """The rules, with that folder as their archive or without one."""
+    return POLICY if archive is None else RULES.format(archive=f'archive = "{archive.as_uri()}"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
