@@ -118,7 +118,7 @@ class Batches:
         async with AsyncExitStack() as stack:
             if archiver is not None:
                 step = replace(step, deleter=archiver)
-                await stack.enter_async_context(archiver.batch())
+                await stack.enter_async_context(archiver.batch(self.connection))
             if transactional:
                 await stack.enter_async_context(self.connection.transaction())
                 await limit_statements(self.connection, min(share, self.budget.left), local=True)
