@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from asyncpg import Connection
 from asyncpg import exceptions as pg
@@ -31,6 +31,8 @@ class Measure:
 
     going: int
     exact: bool = True
+    whole: int | None = None
+    """Rows of the table when they were counted; None where nobody has looked."""
     cascades: tuple[Cascade, ...] = ()
 
     @property
@@ -66,7 +68,7 @@ class _Seen:
 
     obstacles: Mapping[int, Obstacle] | None = None
     keys: tuple[ForeignKey, ...] | None = None
-    counted: dict[str, tuple[int, bool] | None] = field(default_factory=dict)
+    counted: dict[str, Measure | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +115,10 @@ class Guards:
 
     async def measured(self, step: Step) -> Measure | None:
         """What the rule of a step would take; None where nobody can tell in time."""
-        counted = await self._counted(step)
-        if counted is None:
-            return None
-        going, exact = counted
-        return Measure(going=going, exact=exact, cascades=await self.cascades(step) if going else ())
+        measure = await self._counted(step)
+        if measure is None or not measure.going:
+            return measure
+        return replace(measure, cascades=await self.cascades(step))
 
     async def cascades(self, step: Step) -> tuple[Cascade, ...]:
         """What foreign keys would take along."""
@@ -136,22 +137,28 @@ class Guards:
             found[key.oid] = Cascade(key=key, rows=both)
         return tuple(found.values())
 
-    async def _counted(self, step: Step) -> tuple[int, bool] | None:
-        """Rows of the whole rule; where that takes too long, from a sample. Its partitions share one count."""
+    async def _counted(self, step: Step) -> Measure | None:
+        """Rows of the whole rule; where that takes too long, from a sample. Its partitions share one count.
+
+        And the size of the table by then: what has gone from the first ones must not make a share of the rest larger.
+        """
         if step.root == step.table:
             return await self._count_or_sample(step)
         place = subject(step)
         if place not in self.seen.counted:
-            self.seen.counted[place] = await self._count_or_sample(step)
+            measure = await self._count_or_sample(step)
+            if measure is not None and measure.going and _shares(step):
+                measure = replace(measure, whole=await self._how_many(step.root))
+            self.seen.counted[place] = measure
         return self.seen.counted[place]
 
-    async def _count_or_sample(self, step: Step) -> tuple[int, bool] | None:
+    async def _count_or_sample(self, step: Step) -> Measure | None:
         query = step.counting(_ALL, whole=True)
         if query is None:
             return None
         rows = await self._count(query)
         if rows is not None:
-            return rows, True
+            return Measure(going=rows)
         whole = await self._estimate(step)
         percent = min(100.0, 100.0 * _SAMPLE / max(whole, 1))
         sample = statement(_FILE, "sample", percent=Fragment(f"{percent:.6f}"))
@@ -159,7 +166,7 @@ class Guards:
         if percent == 100 or sampled is None or sampled == query:
             return None
         rows = await self._count(sampled)
-        return None if rows is None else (round(rows * 100 / percent), False)
+        return None if rows is None else Measure(going=round(rows * 100 / percent), exact=False)
 
     async def _excess(self, step: Step, measure: Measure) -> str | None:
         """By how much the rule is over its limits, in words; None where it is within."""
@@ -168,10 +175,10 @@ class Guards:
         along = "".join(f"; {cascade}" for cascade in measure.cascades)
         if reach.max_rows is not None and measure.total > reach.max_rows:
             return f"{rows} rows of {step.root} would go{along}, and max_rows = {reach.max_rows} allows no more"
-        if reach.max_fraction is None or reach.max_fraction >= 1 or not measure.going:
+        if reach.max_fraction is None or not _shares(step) or not measure.going:
             return None
         limit = f"max_fraction = {reach.max_fraction:g} allows no more"
-        whole = await self._how_many(step.root)
+        whole = await self._how_many(step.root) if measure.whole is None else measure.whole
         if measure.going > reach.max_fraction * whole:
             share = min(1.0, measure.going / max(whole, 1))
             return f"{rows} of the {whole:,} rows of {step.root} would go ({share:.0%}){along}, and {limit}"
@@ -218,6 +225,11 @@ class Guards:
 def subject(step: Step) -> str:
     """What an approval is about: the rule on its table, whatever partitions that has."""
     return f"{step.task} {step.root} {step.rule}"
+
+
+def _shares(step: Step) -> bool:
+    """Whether the rule has a limit of its table's share."""
+    return step.reach.max_fraction is not None and step.reach.max_fraction < 1
 
 
 def _way_on(step: Step) -> str:
