@@ -11,6 +11,7 @@ from maintenance.models import Query, Step
 from maintenance.names import Fragment, Table, listed, quoted
 from maintenance.sql import statement
 
+_FILE = "guards"
 _ACTIONS = {"c": "deletes", "n": "sets to NULL", "d": "sets to the default"}
 _DEEPEST = 4
 """Foreign keys in a row that are followed."""
@@ -28,6 +29,8 @@ class ForeignKey:
     table: Table
     columns: tuple[str, ...]
     keys: tuple[str, ...]
+    operators: tuple[str, ...]
+    """By which each of `keys` is compared with its column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class Cascade:
 
     key: ForeignKey
     rows: int | None
-    """None where to count them took too long."""
+    """None where to count them took too long, or this role may not read that table."""
 
     def __str__(self) -> str:
         rows = "?" if self.rows is None else f"{self.rows:,}"
@@ -49,9 +52,9 @@ async def foreign_keys(connection: Connection) -> tuple[ForeignKey, ...]:
         ForeignKey(
             oid=row["oid"], name=row["name"], action=row["action"], parent=row["parent"], child=row["child"],
             table=Table(schema=row["schema"], name=row["table"]), columns=tuple(row["columns"]),
-            keys=tuple(row["keys"]),
+            keys=tuple(row["keys"]), operators=tuple(row["operators"]),
         )
-        for row in await connection.fetch(statement("guards", "foreign_keys"))
+        for row in await connection.fetch(statement(_FILE, "foreign_keys"))
     )  # fmt: skip
 
 
@@ -59,26 +62,45 @@ def followed(keys: Sequence[ForeignKey], parents: set[int], step: Step) -> Itera
     """Each key that the step's deletes reach, with the query that counts what it takes along."""
     for key in keys:
         doomed = step.doomed(list(key.keys))
-        if key.parent in parents and doomed is not None:
-            yield from _down(keys, key, doomed, 0, frozenset())
+        own = step.doomed(["tableoid", "ctid"])
+        if key.parent in parents and doomed is not None and own is not None:
+            going = _Going(keys=keys, family=parents, own=Fragment(own[0]), values=own[1])
+            yield from going.down(key, Fragment(doomed[0]), 0, frozenset())
 
 
-def _down(
-    keys: Sequence[ForeignKey], key: ForeignKey, doomed: Query, depth: int, seen: frozenset[int]
-) -> Iterator[tuple[ForeignKey, Query]]:
-    if key.oid in seen or depth == _DEEPEST:
-        return
-    sql, values = doomed
-    slots = {
-        "child": key.table.sql,
-        "columns": listed([Fragment(f"taken.{quoted(column)}") for column in key.columns]),
-        "doomed": Fragment(sql),
-    }
-    yield key, (statement("guards", "taken_along", **slots), values)
-    if key.action != "c":
-        return
-    for below in keys:
-        if below.parent == key.child:
-            what = listed([Fragment(f"taken.{quoted(column)}") for column in below.keys])
-            further = statement("guards", "doomed_there", what=what, **slots)
-            yield from _down(keys, below, (further, values), depth + 1, seen | {key.oid})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Going:
+    """The rows of a step, from which keys are followed down."""
+
+    keys: Sequence[ForeignKey]
+    family: set[int]
+    own: Fragment
+    """A query of the addresses of all of them."""
+    values: tuple[object, ...]
+
+    def down(
+        self, key: ForeignKey, doomed: Fragment, depth: int, seen: frozenset[int]
+    ) -> Iterator[tuple[ForeignKey, Query]]:
+        if key.oid in seen or depth == _DEEPEST:
+            return
+        taken = Fragment(_taken(key, doomed))
+        besides = statement(_FILE, "besides", doomed=self.own) if key.child in self.family else "true"
+        slots = {"child": key.table.sql, "taken": taken}
+        yield key, (statement(_FILE, "taken_along", besides=Fragment(besides), **slots), self.values)
+        if key.action != "c":
+            return
+        for below in self.keys:
+            if below.parent == key.child:
+                what = listed([Fragment(f"taken.{quoted(column)}") for column in below.keys])
+                further = Fragment(statement(_FILE, "doomed_there", what=what, **slots))
+                yield from self.down(below, further, depth + 1, seen | {key.oid})
+
+
+def _taken(key: ForeignKey, doomed: Fragment) -> str:
+    """The condition on `taken`, a row of the key's table, that its parent is doomed."""
+    names = [Fragment(f"key_{place}") for place in range(len(key.keys))]
+    same = [
+        Fragment(f"maintenance_doomed.{name} {operator} taken.{quoted(column)}")
+        for name, operator, column in zip(names, key.operators, key.columns, strict=True)
+    ]
+    return statement(_FILE, "taken", doomed=doomed, keys=listed(names), same=listed(same, " and "))

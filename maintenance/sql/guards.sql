@@ -45,7 +45,11 @@ select k.oid, k.conname as name, k.confdeltype::text as action, k.confrelid as p
        array(select a.attname::text from unnest(k.conkey) with ordinality as at (number, place)
              join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = at.number order by at.place) as columns,
        array(select a.attname::text from unnest(k.confkey) with ordinality as at (number, place)
-             join pg_catalog.pg_attribute a on a.attrelid = k.confrelid and a.attnum = at.number order by at.place) as keys
+             join pg_catalog.pg_attribute a on a.attrelid = k.confrelid and a.attnum = at.number order by at.place) as keys,
+       array(select format('operator(%I.%s)', m.nspname, o.oprname)
+             from unnest(k.conpfeqop) with ordinality as at (operator, place)
+             join pg_catalog.pg_operator o on o.oid = at.operator
+             join pg_catalog.pg_namespace m on m.oid = o.oprnamespace order by at.place) as operators
 from pg_catalog.pg_constraint k
 join pg_catalog.pg_class c on c.oid = k.conrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -53,10 +57,25 @@ where k.contype = 'f' and k.conparentid = 0 and k.confdeltype in ('c', 'n', 'd')
 order by k.conname, k.oid;
 
 -- name: taken_along
-select count(*) from {child} as taken where ({columns}) in ({doomed});
+select count(*) from {child} as taken where {taken} and {besides};
 
 -- name: doomed_there
-select {what} from {child} as taken where ({columns}) in ({doomed})
+select {what} from {child} as taken where {taken}
+
+-- name: taken
+-- By the operators of the key itself: the search path may have no other for its types.
+exists (select from ({doomed}) as maintenance_doomed ({keys}) where {same})
+
+-- name: besides
+-- What refers to its own table may go by the rule itself, and is counted there.
+not exists (
+    select from ({doomed}) as maintenance_doomed (home, address)
+    where maintenance_doomed.home = taken.tableoid and maintenance_doomed.address = taken.ctid
+)
+
+-- name: family
+-- A table, and what it is a partition of: foreign keys may refer to either.
+select $1::oid as oid union select relid from pg_catalog.pg_partition_ancestors($1::oid);
 
 -- name: how_many
 select count(*) from {only} {table};

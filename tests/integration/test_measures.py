@@ -24,3 +24,77 @@ async def test_what_has_gone_from_one_partition_stops_no_other_one(database: Dat
     database.write_policy(_RULE.format(table="events") + "max_fraction = 0.5\n", guarded=True)
     run = await database.run("retention")
     assert (run.status, [step.rows for step in run.steps]) == (RunStatus.SUCCEEDED, [30, 10]), run.error
+
+
+async def _said(database: Database, table: str, more: str = "") -> str:
+    database.write_policy(_RULE.format(table=table) + more, guarded=True)
+    (found,) = (await database.plan("retention")).steps
+    return found.summary
+
+
+async def test_foreign_keys_are_followed_by_their_own_operators(database: Database) -> None:
+    await database.execute(
+        "create schema types; create domain types.code as text;"
+        'create table devices ("ID" types.code, part int, at timestamptz, primary key ("ID", part));'
+        'create table notes (part bigint, device types.code, foreign key (device, part) references devices ("ID", part)'
+        " on delete cascade);"
+        "insert into devices select 'd' || i, i, now() - i * interval '1 day' from generate_series(1, 50) i;"
+        "insert into notes select i, 'd' || i from generate_series(1, 50) i"
+    )
+    assert "deletes 21 rows of public.notes along" in await _said(database, "devices")
+    await database.execute(
+        "create extension citext schema types; create table hosts (name types.citext primary key, at timestamptz);"
+        "create table logins (host types.citext references hosts on delete cascade);"
+        "insert into hosts values ('a', '2020-01-01'), ('b', now()); insert into logins values ('A'), ('B')"
+    )
+    assert "deletes 1 rows of public.logins along" in await _said(database, "hosts")
+
+
+async def test_a_rule_of_a_partition_counts_what_refers_to_the_whole_table(database: Database) -> None:
+    await database.execute(
+        "create table events (id int primary key, at timestamptz) partition by range (id);"
+        "create table e1 partition of events for values from (0) to (9) partition by range (id);"
+        "create table e2 partition of e1 for values from (0) to (9);"
+        "create table of_all (event int references events on delete cascade);"
+        "create table of_some (event int references e1 on delete cascade);"
+        "insert into events values (1, '2020-01-01'), (2, now()); insert into of_all values (1), (1), (2);"
+        "insert into of_some values (1)"
+    )
+    for table in ("events", "e1", "e2"):
+        said = await _said(database, table, 'partitions = "rows"\n')
+        assert "deletes 2 rows of public.of_all along" in said
+        assert "deletes 1 rows of public.of_some along" in said
+
+
+async def test_a_row_that_goes_by_the_rule_is_not_counted_again_as_taken_along(database: Database) -> None:
+    await database.execute(
+        "create table notes (id int primary key, at timestamptz, up int references notes on delete cascade);"
+        "insert into notes select i, '2020-01-01', nullif(i - 1, 0) from generate_series(1, 60) i;"
+        "insert into notes select i, now(), i - 60 from generate_series(61, 65) i; analyze notes"
+    )
+    assert "deletes 5 rows of public.notes along" in await _said(database, "notes")
+    database.write_policy(_RULE.format(table="notes") + "max_rows = 65\n", guarded=True)
+    run = await database.run("retention")
+    assert run.status is RunStatus.SUCCEEDED, run.error
+    assert await database.values("select count(*) from notes") == [0]
+
+
+async def test_a_table_that_the_role_may_not_read_stops_nothing(database: Database) -> None:
+    await database.execute(
+        "create table devices (id int primary key, at timestamptz); create schema hidden;"
+        "create table hidden.notes (device int references devices on delete cascade);"
+        "insert into devices values (1, '2020-01-01'), (2, now()); insert into hidden.notes values (1), (2);"
+        "create role reader login password 'x'; grant select, delete on devices to reader"
+    )
+    await database.execute(f'grant create on database "{database.name}" to reader')
+    settings = replace(database.settings, target=replace(database.settings.target, user="reader", password="x"))
+    try:
+        database.write_policy(_RULE.format(table="devices") + "max_fraction = 0.5\nmax_rows = 1\n", guarded=True)
+        request = Request(names=("retention",), scheduler="test")
+        (found,) = (await planned(request, settings)).steps
+        assert "notes_device_fkey deletes ? rows of hidden.notes along" in found.summary
+        run = await performed(request, settings)
+        assert (run.status, run.rows) == (RunStatus.SUCCEEDED, 1), run.error
+    finally:
+        await database.execute("drop owned by reader cascade; drop role reader")
+    assert await database.values("select device from hidden.notes") == [2]
