@@ -119,7 +119,7 @@ class Execution:
         stopped = await step.guard(self.connection)
         if stopped is not None:
             return by_guard(stopped)
-        gate = Gate(guards=self.guards, step=step, earlier=tally.gone_before, begun=tally.before > 0)
+        gate = Gate(guards=self.guards, step=step, earlier=tally.gone_before, begun=tally.gone_before > 0)
         verdict = await gate.verdict(self.budget.left * SHARE)
         if verdict is None:
             verdict = await self._worked(step, step_id, cursor, tally, gate)

@@ -27,7 +27,7 @@ class Gate:
     earlier: int
     """Rows that the run's earlier slices deleted in this step."""
     begun: bool
-    """Whether there were any."""
+    """Whether there were any: one that has deleted nothing may have died before it knew how much would go."""
     gone: int = 0
     admission: Admission = _OPEN
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from maintenance.engine import performed, planned
+from maintenance import engine
+from maintenance.engine import continued, performed, planned, queued
 from maintenance.models import RunStatus, StopReason
 from maintenance.runs import Request
 from tests.databases import Database
@@ -87,7 +88,8 @@ async def test_a_table_that_the_role_may_not_read_stops_nothing(database: Databa
         "create role reader login password 'x'; grant select, delete on devices to reader"
     )
     await database.execute(f'grant create on database "{database.name}" to reader')
-    settings = replace(database.settings, target=replace(database.settings.target, user="reader", password="x"))
+    target = replace(database.settings.required_target(), user="reader", password="x")
+    settings = replace(database.settings, target=target)
     try:
         database.write_policy(_RULE.format(table="devices") + "max_fraction = 0.5\nmax_rows = 1\n", guarded=True)
         request = Request(names=("retention",), scheduler="test")
@@ -98,3 +100,26 @@ async def test_a_table_that_the_role_may_not_read_stops_nothing(database: Databa
     finally:
         await database.execute("drop owned by reader cascade; drop role reader")
     assert await database.values("select device from hidden.notes") == [2]
+
+
+async def test_a_slice_that_died_before_it_knew_how_much_would_go_is_judged_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_DYING", 0.2)
+    await database.execute(
+        "create table twins (id int); insert into twins select i % 10 from generate_series(1, 100) i"
+    )
+    database.write_policy('[[duplicates]]\ntables = ["twins"]\nkey = ["id"]\nnewest = ["id"]\n', guarded=True)
+    asked = await queued(Request(names=("duplicates",), scheduler="test"), database.settings)
+    first = await continued(asked.id, 0, database.settings)
+    assert first is not None
+    assert (first.stop_reason, first.steps[0].batches, first.rows) == (StopReason.GUARD, 1, 0)
+    # What a worker leaves behind that was killed after its first batch, which is the pass.
+    await database.execute(
+        "update maintenance.run set status = 'running', stop_reason = null, ended_at = null;"
+        "update maintenance.step set status = 'running', stop_reason = null, error = null"
+    )
+    again = await continued(asked.id, 0, database.settings)
+    assert again is not None
+    assert (again.stop_reason, again.rows) == (StopReason.GUARD, 0), again.error
+    assert await database.values("select count(*) from twins") == [100]
