@@ -65,7 +65,10 @@ class Conduct:
             await self.ledger.install()
             await self.ledger.close_dead()
         run_id = await self.ledger.begin(request, as_of)
-        return None if run_id is None else await self._do(run_id, outlook, early, guards, (), began)
+        if run_id is None:
+            return None
+        await self.ledger.approve(run_id, guards.approved)
+        return await self._do(run_id, outlook, early, guards, (), began)
 
     async def go_on(self, run_id: int, number: int) -> Run | None:
         """The slice after `number` of a run in the ledger; None where it has been done, or a newer run has begun."""
@@ -86,6 +89,8 @@ class Conduct:
             await self.ledger.abandon(run.id, str(error))
             return await self.ledger.known(run.id)
         await self.ledger.take_up(run.id, number, as_of)
+        await self.ledger.approve(run.id, guards.approved)
+        guards = replace(guards, approved=await self.ledger.approved(run.id))
         return await self._do(run.id, outlook, early, guards, run.steps, began)
 
     async def _outlook(self, request: Request, as_of: datetime) -> _Outlook:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -180,6 +180,18 @@ class Ledger:
     async def remark(self, run_id: int, note: str) -> None:
         """Write down what a person should know of a run."""
         await self.connection.execute(statement("ledger", "remark"), run_id, note)
+
+    async def approve(self, run_id: int, approved: Mapping[str, int]) -> None:
+        """Write down what a run's word was good for when it began, for the slices that follow."""
+        if approved:
+            await self.connection.execute(statement("ledger", "approve"), run_id, json.dumps(dict(approved)))
+
+    async def approved(self, run_id: int) -> dict[str, int]:
+        """What was approved when the run began: rows, by the subject of the rule."""
+        found: dict[str, int] = json.loads(
+            await self.connection.fetchval(statement("ledger", "approved"), run_id) or "{}"
+        )
+        return found
 
     async def remark_step(self, step_id: int, note: str) -> None:
         """Add to the note of a step that has ended."""

@@ -98,7 +98,7 @@ class Run:
         return Request(
             names=tuple(self.name.split()), tables=self.tables, scheduler=self.scheduler,
             requested_by=self.requested_by, budget=self.budget,
-            # Its first slice has used it up: what it let pass then is under way, and the counts are others by now.
+            # Its first slice has looked at it and written down what it is good for; the counts are others by now.
             approve=None if self.steps else self.approve,
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ select r.oid is not null and s.oid is not null as made,
 from (select) as one
 left join pg_catalog.pg_namespace n on n.nspname = 'maintenance'
 left join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = 'run'
-left join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attname = 'approve' and not a.attisdropped
+left join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attname = 'approved' and not a.attisdropped
 left join pg_catalog.pg_class s on s.relnamespace = n.oid and s.relname = 'step'
 left join pg_catalog.pg_class p on p.relnamespace = n.oid and p.relname = 'pause'
 left join pg_catalog.pg_class v on v.relnamespace = n.oid and v.relname = 'archive'
@@ -167,6 +167,12 @@ where id = $1;
 
 -- name: remark
 update maintenance.run set note = concat_ws('; ', note, $2::text) where id = $1;
+
+-- name: approve
+update maintenance.run set approved = $2 where id = $1;
+
+-- name: approved
+select approved from maintenance.run where id = $1;
 
 -- name: remark_step
 update maintenance.step set note = concat_ws('; ', note, $2::text) where id = $1;

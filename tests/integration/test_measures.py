@@ -9,7 +9,7 @@ import pytest
 from maintenance import engine
 from maintenance.engine import continued, performed, planned, queued
 from maintenance.models import RunStatus, StopReason
-from maintenance.runs import Request
+from maintenance.runs import Request, Run
 from tests.databases import Database
 
 _RULE = '[[retention]]\ntable = "{table}"\ncolumn = "at"\nkeep = "30 days"\n'
@@ -123,3 +123,28 @@ async def test_a_slice_that_died_before_it_knew_how_much_would_go_is_judged_agai
     assert again is not None
     assert (again.stop_reason, again.rows) == (StopReason.GUARD, 0), again.error
     assert await database.values("select count(*) from twins") == [100]
+
+
+async def test_what_was_approved_passes_in_the_slices_that_follow(database: Database) -> None:
+    await database.execute(
+        "create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(0.002); return null; end'"
+    )
+    tables = ("one", "two", "three")
+    for table in tables:
+        await database.execute(
+            f"create table {table} (id int, at timestamptz, filler char(7500));"
+            f"alter table {table} alter filler set storage plain;"
+            f"insert into {table} select i, case when i < 200 then '2020-01-01' else now() end, ''"
+            " from generate_series(0, 200) i;"
+            f"create trigger slow after delete on {table} for each row execute function slow()"
+        )
+    database.write_policy("".join(_RULE.format(table=table) + "max_rows = 10\n" for table in tables), guarded=True)
+    word = (await database.plan("retention")).approve
+    settings = replace(database.settings, budget=0.3)
+    run: Run | None = await performed(Request(names=("retention",), scheduler="test", approve=word), settings)
+    assert run is not None
+    assert run.left_over, "1.2 s of work do not fit into 0.3"
+    while run.left_over:
+        run = await continued(run.id, run.slices, replace(settings, budget=60))
+        assert run is not None
+    assert (run.status, [step.rows for step in run.steps]) == (RunStatus.SUCCEEDED, [200] * 3), run.error

@@ -51,6 +51,7 @@ alter table maintenance.run
     add column if not exists spent double precision not null default 0,
     add column if not exists note text,
     add column if not exists approve text,
+    add column if not exists approved text,
     drop constraint if exists run_status_check,
     add constraint run_status_check
         check (status in ('queued', 'running', 'succeeded', 'failed', 'skipped', 'interrupted'));
