@@ -9,8 +9,10 @@ from asyncpg import Connection
 from maintenance.guards import Admission, Guards, Measure
 from maintenance.models import Batch, Step, Verdict
 from maintenance.names import Fragment
+from maintenance.sql import statement
 from maintenance.verdicts import blocked, by_guard
 
+_FILE = "guards"
 _OPEN = Admission()
 
 
@@ -85,12 +87,31 @@ class Gate:
             return None
         query = self.step.counting(Fragment(""), whole=False)
         left = await connection.fetchval(query[0], *query[1]) if query else 0
-        if not left:
+        if not left or not await self._stays(connection):
             return None
         return blocked(
             f"{left:,} rows that should be gone are still there: the trigger {', '.join(obstacle.triggers)} runs "
             f"before each delete on {self.step.table} and keeps them; change the trigger, or give the rule a `where`"
         )
+
+    async def _stays(self, connection: Connection) -> bool:
+        """Whether a delete leaves some of what is left where it is; what the application has just written, it does not.
+
+        That delete is rolled back.
+        """
+        doomed = self.step.doomed(["ctid"])
+        if doomed is None:
+            return True
+        some = await connection.fetch(statement(_FILE, "some_left", doomed=Fragment(doomed[0])), *doomed[1])
+        places = [row["address"] for row in some]
+        table = self.step.table.sql
+        probe = connection.transaction()
+        await probe.start()
+        try:
+            await connection.execute(statement(_FILE, "probe", table=table), places)
+            return bool(await connection.fetchval(statement(_FILE, "still_there", table=table), places))
+        finally:
+            await probe.rollback()
 
     def _said(self, admission: Admission) -> Verdict | None:
         self.admission = admission

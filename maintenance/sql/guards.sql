@@ -73,6 +73,16 @@ not exists (
     where maintenance_doomed.home = taken.tableoid and maintenance_doomed.address = taken.ctid
 )
 
+-- name: some_left
+select address from ({doomed}) as maintenance_left (address) limit 1000;
+
+-- name: probe
+delete from only {table} where ctid = any ($1::tid[]);
+
+-- name: still_there
+-- What others have changed or taken meanwhile is not at its address any more.
+select count(*) from only {table} where ctid = any ($1::tid[]);
+
 -- name: family
 -- A table, and what it is a partition of: foreign keys may refer to either.
 select $1::oid as oid union select relid from pg_catalog.pg_partition_ancestors($1::oid);

@@ -80,6 +80,22 @@ async def test_every_task_sees_what_a_trigger_keeps(database: Database, policy: 
     assert 50 <= await _count(database) <= 51
 
 
+async def test_what_comes_while_rows_go_is_not_called_kept_by_a_trigger(database: Database) -> None:
+    """The trigger itself stands for an application that writes another duplicate, and another, in other sessions."""
+    await database.execute(
+        "create table twins (id serial, key int);"
+        "insert into twins (key) select i % 10 from generate_series(1, 100) i;"
+        "create function more() returns trigger language plpgsql as"
+        " 'begin if pg_trigger_depth() = 1 and old.id = 50 then insert into twins (key) select 3 from"
+        " generate_series(1, 5); end if; return old; end';"
+        "create trigger more before delete on twins for each row execute function more()"
+    )
+    rule = '[[duplicates]]\ntables = ["twins"]\nkey = ["key"]\nnewest = ["id"]\n'
+    run = await database.run("duplicates", policy=rule)
+    assert (run.status, run.rows) == (RunStatus.SUCCEEDED, 90), run.error
+    assert (await database.run("duplicates")).rows == 5, "the probe was rolled back, and the next run takes them"
+
+
 @pytest.mark.parametrize("action", ["do instead nothing", "do also insert into log values (1)"])
 async def test_a_rule_that_rewrites_deletes_is_refused(database: Database, action: str) -> None:
     await database.execute(_EVENTS + f"create table log (id int); create rule shield as on delete to events {action}")
