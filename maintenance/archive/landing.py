@@ -23,6 +23,8 @@ class Landing:
     columns: tuple[str, ...]
     key: tuple[str, ...]
     """By what a row is known; none where only all of it tells."""
+    deferrable: bool
+    """Whether one of its unique or exclusion constraints is, so that the server refuses "on conflict"."""
 
     @property
     def table(self) -> Table:
@@ -37,11 +39,14 @@ class Landing:
             return Fragment(statement("restore", "content", values=values))
 
         columns = [self.relation.columns[name] for name in self.key]
-        same = [Fragment(f"present.{c.sql} {c.equals()} held.{c.sql}") for c in columns]
+        same = listed([Fragment(f"present.{c.sql} {c.equals()} held.{c.sql}") for c in columns], " and ")
+        fresh, conflict = "true", statement("restore", "conflict")
+        if self.deferrable:
+            fresh, conflict = statement("restore", "fresh", table=self.table.sql, same=same), ""
         return statement(
             "restore", name, table=self.table.sql, columns=listed([quoted(column) for column in self.columns]),
             content=content(""), held=content("held."), present=content("present."), numbered=content("numbered."),
-            same=listed(same, " and "),
+            same=same, fresh=Fragment(fresh), conflict=Fragment(conflict),
         )  # fmt: skip
 
 
@@ -73,7 +78,10 @@ async def landing(connection: Connection, table: TableName, manifests: Sequence[
     key: list[str] | None = await connection.fetchval(statement("restore", "key"), relation.oid)
     names = tuple(column.name for column in first.columns)
     known = key is not None and set(key) <= set(names)
-    return Landing(relation=relation, columns=names, key=tuple(key or ()) if known else ())
+    return Landing(
+        relation=relation, columns=names, key=tuple(key or ()) if known else (),
+        deferrable=await connection.fetchval(statement("restore", "deferrable"), relation.oid),
+    )  # fmt: skip
 
 
 async def ordered(connection: Connection, landings: Sequence[Landing]) -> list[int]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from asyncpg import Connection
+from asyncpg import exceptions as pg
 
 from maintenance.archive.landing import Landing, landing, ordered
 from maintenance.archive.manifest import Manifest
@@ -16,9 +17,12 @@ from maintenance.archive.store import Store
 from maintenance.database import fetch_one, limit_statements
 from maintenance.errors import ArchiveError
 from maintenance.names import Table, TableName
+from maintenance.refusals import first_line
 from maintenance.sql import statement
 
 _Read = TypeVar("_Read")
+_REFUSED = (pg.IntegrityConstraintViolationError, pg.RaiseError, pg.FeatureNotSupportedError)
+"""What the table itself has against rows: its constraints, its triggers, a rule that rewrites the INSERT."""
 _LONG = 86_400.0
 """Seconds that a statement may take: all rows of a table come back in one."""
 
@@ -68,7 +72,17 @@ async def restore(connection: Connection, entries: Sequence[Entry], into: TableN
         own = tuple((store, manifest) for store, manifest in objects if manifest.whole == table)
         loads.append(_Load(objects=own, landing=await landing(connection, into or _name(table), [m for _, m in own])))
     places = await ordered(connection, [load.landing for load in loads])
-    return [await _brought_back(connection, loads[place]) for place in places]
+    return [await _taken(connection, loads[place]) for place in places]
+
+
+async def _taken(connection: Connection, load: _Load) -> Restored:
+    try:
+        return await _brought_back(connection, load)
+    except _REFUSED as error:
+        raise ArchiveError(
+            f"{load.landing.table} does not take the rows ({first_line(error)}), so nothing of it was brought back; see to "
+            "what the server says, or name another table with --into."
+        ) from error
 
 
 async def _brought_back(connection: Connection, load: _Load) -> Restored:

@@ -18,6 +18,18 @@ where i.indrelid = $1 and i.indisunique and i.indisvalid and i.indisready and i.
 order by i.indisprimary desc, i.indexrelid
 limit 1;
 
+-- name: deferrable
+-- With one of these the server refuses "on conflict".
+select exists (select from pg_catalog.pg_index i where i.indrelid = $1 and not i.indimmediate);
+
+-- name: conflict
+on conflict do nothing
+
+-- name: fresh
+-- What "on conflict" would leave out: the rows that are there, and of two with one key the one that was loaded later.
+not exists (select from {table} as present where {same})
+and not exists (select from pg_temp.maintenance_restored as present where {same} and present.ctid < held.ctid)
+
 -- name: parents
 select k.conrelid as child, k.confrelid as parent
 from pg_catalog.pg_constraint k
@@ -42,8 +54,9 @@ row({values})::text collate "C"
 -- What comes back is compared with what was to come back: a trigger may have had its own ideas.
 with put as (
     insert into {table} ({columns}) overriding system value
-    select {columns} from pg_temp.maintenance_restored
-    on conflict do nothing
+    select {columns} from pg_temp.maintenance_restored as held
+    where {fresh}
+    {conflict}
     returning {content} as content
 )
 select (select count(*) from put) as inserted, (
@@ -68,7 +81,7 @@ put as (
     from numbered
     left join present as maintenance_present (maintenance_content, maintenance_times) on maintenance_content = {numbered}
     where maintenance_number > coalesce(maintenance_times, 0)
-    on conflict do nothing
+    {conflict}
     returning {content} as content
 )
 select (select count(*) from put) as inserted, (

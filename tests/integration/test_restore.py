@@ -202,3 +202,50 @@ async def test_a_person_reads_tables(database: Database, shelf: Path) -> None:
     assert "committed" in listed.stdout
     done = await database.cli("restore", "--run", str(run))
     assert f"Run {run}: 10 rows brought back" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "primary key (id) deferrable",
+        "primary key (id), unique (note) deferrable initially deferred",
+        "unique (note) deferrable",
+        "primary key (id), exclude using btree (note with =) deferrable",
+    ],
+)
+async def test_rows_come_back_into_a_table_with_deferrable_keys(database: Database, shelf: Path, keys: str) -> None:
+    run = await archived(database, shelf)
+    await database.execute(f"alter table log drop constraint log_pkey, add {keys.replace(', ', ', add ')}")
+    await database.execute("insert into log values (3, now(), 'ü3')" if "primary" in keys else "select")
+    present = 1 if "primary" in keys else 0
+    (one,) = await restored(database, run)
+    assert (one["inserted"], one["present"]) == (10 - present, present)
+    assert (await restored(database, run))[0]["inserted"] == 0
+    if "note" in keys:
+        await database.execute("delete from log where id = 4; insert into log values (99, now(), 'ü4')")
+        assert "log does not take the rows (" in await restored(database, run, exit_code=1)
+    assert len(await contents(database)) == 11
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("alter table log add more int not null default 1; alter table log alter more drop default", "null value in"),
+        ("alter table log add check (id = 0) not valid", "violates check constraint"),
+        ("create rule away as on insert to log do instead nothing", "cannot perform INSERT RETURNING"),
+        (
+            "create table up (id int primary key); alter table log add foreign key (id) references up not valid",
+            "violates foreign key constraint",
+        ),
+    ],
+)
+async def test_what_a_table_has_against_its_rows_is_told(
+    database: Database, shelf: Path, change: str, said: str
+) -> None:
+    run = await archived(database, shelf)
+    await database.execute(change)
+    message = await restored(database, run, exit_code=1)
+    assert "public.log does not take the rows (" in message
+    assert said in message
+    assert "nothing of it was brought back" in message
+    assert len(await contents(database)) == 1
