@@ -52,7 +52,8 @@ class Gate:
             Overrun: it goes too far.
         """
         most, behind = self.admission.most, self.gone + (self.earlier if self.admission.ramp else 0)
-        too_far = most is not None and batch.rows > 0 and behind + batch.rows > most
+        rows = (batch.rows if batch.sure else 0) + (batch.coming if self.admission.ramp else 0)
+        too_far = most is not None and rows > 0 and behind + rows > most
         # Else a ramp that is less than the smallest batch would never get anywhere.
         at_least_one = self.admission.ramp and not behind and size <= self.step.limits[0]
         if too_far and not at_least_one:

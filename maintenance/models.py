@@ -99,6 +99,10 @@ class Batch:
     """Rows rewritten."""
     found: int | None = None
     """Rows that the step would delete in all, once it knows."""
+    coming: int = 0
+    """Rows, as far as is known, that the batches after it cannot but take once it is committed."""
+    sure: bool = True
+    """False where its rows are a guess, or left the table in an earlier batch: no limit is held against them."""
     held: int = 0
     """Rows that the step has passed over up to here, since others hold them."""
     cursor: Cursor | None = None

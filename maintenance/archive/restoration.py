@@ -80,8 +80,8 @@ async def _taken(connection: Connection, load: _Load) -> Restored:
         return await _brought_back(connection, load)
     except _REFUSED as error:
         raise ArchiveError(
-            f"{load.landing.table} does not take the rows ({first_line(error)}), so nothing of it was brought back; see to "
-            "what the server says, or name another table with --into."
+            f"{load.landing.table} does not take the rows ({first_line(error)}), so nothing of it was brought back; "
+            "see to what the server says, or name another table with --into."
         ) from error
 
 

@@ -17,7 +17,8 @@ limit 1;
 select a.attname as name, pg_catalog.format_type(a.atttypid, a.atttypmod) as type, k.place is not null as is_key
 from pg_catalog.pg_attribute a
 left join pg_catalog.pg_index i on i.indrelid = a.attrelid and i.indisprimary
-left join lateral unnest(i.indkey::int2[]) with ordinality as k (number, place) on k.number = a.attnum
+left join lateral unnest(i.indkey::int2[]) with ordinality as k (number, place)
+    on k.number = a.attnum and k.place <= i.indnkeyatts
 where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
 order by k.place nulls last, a.attnum;
 

@@ -23,7 +23,7 @@ cross join lateral (
                  where p.pubdelete
                    and (c.relreplident = 'n'
                         or (c.relreplident = 'd' and not exists (
-                            select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisprimary and i.indisvalid))
+                            select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisprimary and i.indisvalid and i.indimmediate))
                         or (c.relreplident = 'i' and not exists (
                             select from pg_catalog.pg_index i where i.indrelid = c.oid and i.indisreplident and i.indisvalid)))
                    and exists (

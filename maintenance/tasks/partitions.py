@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asyncpg import Connection, Record
 
@@ -97,18 +97,20 @@ class PartitionRetention(RetentionStep):
             return _batch(None, {**place, "detached": 1}, done=False)
         if place.get("oid"):
             rows = await self._taken_out(connection, place)
-            return _batch(rows, {**_told(place), "dropped": dropped + (rows is not None)}, done=False)
+            told: Cursor = {**_told(place), "dropped": dropped + (rows is not None)}
+            return replace(_batch(rows, told, done=False), sure=False)
         going = [part for part in await _parts(connection, self.oid, self.expired) if _goes(part)]
         part = min(going, key=lambda part: not part.pending, default=None)
         if part is None:
             return _batch(None, {**_told(place), "dropped": dropped}, done=True)
         counters = part.rows if part.bytes > _COUNTED else None
-        told: Cursor = {**_told(place), **({"guessed": 1} if counters is not None else {})}
+        told = {**_told(place), **({"guessed": 1} if counters is not None else {})}
         if part.concurrently:
             named: Cursor = {"oid": part.oid, "schema": part.table.schema, "name": part.table.name, "rows": counters}
-            return _batch(None, {**told, **named, "dropped": dropped}, done=False)
+            return replace(_batch(None, {**told, **named, "dropped": dropped}, done=False), coming=part.rows)
         rows = await self._drop(connection, part.table, counters, attached=True)
-        return _batch(rows, {**told, "dropped": dropped + 1}, done=False)
+        batch = _batch(rows, {**told, "dropped": dropped + 1}, done=False)
+        return batch if counters is None else replace(batch, sure=False, coming=rows)
 
     async def _detached(self, connection: Connection, place: Cursor) -> bool:
         """Detach the named partition; False where it is not ours to detach any more.

@@ -225,3 +225,11 @@ async def test_the_demo_fleet_comes_back_byte_for_byte(fleet: Database, shelf: P
     assert (sum(one["rows"] for one in back), {one["present"] for one in back}) == (run.rows, {0})
     assert {table: await contents(fleet, f'"{table}"') for table in tables} == before
     assert sum(one["inserted"] for one in await restored(fleet, run.id)) == 0
+
+
+async def test_a_manifest_names_the_key_and_not_what_its_index_includes(database: Database, shelf: Path) -> None:
+    await filled(database, 3)
+    await database.execute("alter table log drop constraint log_pkey, add primary key (id) include (note)")
+    await database.run("retention", policy=rule(shelf))
+    told = json.loads(manifests(shelf)[0].read_text(encoding="utf-8"))
+    assert (told["key"], told["last_key"]) == (["id"], ["3"])

@@ -10,6 +10,7 @@ from maintenance import engine
 from maintenance.engine import continued, performed, planned, queued
 from maintenance.models import RunStatus, StopReason
 from maintenance.runs import Request, Run
+from maintenance.tasks import partitions
 from tests.databases import Database
 
 _RULE = '[[retention]]\ntable = "{table}"\ncolumn = "at"\nkeep = "30 days"\n'
@@ -149,3 +150,40 @@ async def test_what_was_approved_passes_in_the_slices_that_follow(database: Data
         run = await continued(run.id, run.slices, replace(settings, budget=60))
         assert run is not None
     assert (run.status, [step.rows for step in run.steps]) == (RunStatus.SUCCEEDED, [200] * 3), run.error
+
+
+_PARTITIONS = """
+create table events (id int, at timestamptz) partition by range (at);
+create table e1 partition of events for values from ('2020-01-01') to ('2020-02-01');
+create table e2 partition of events for values from ('2020-02-01') to ('2020-03-01');
+create table e3 partition of events for values from ('2020-03-01') to ('2099-01-01');
+insert into events select i, timestamptz '2020-01-05' + i / 301 * interval '1 month' from generate_series(1, 600) i;
+insert into events values (0, now());
+"""
+
+
+async def _partitions(database: Database) -> list[str]:
+    return await database.values("select relname::text from pg_class where relname ~ '^e[1-3]$' order by 1")
+
+
+@pytest.mark.parametrize("default", [False, True])
+async def test_a_partition_is_no_surprise_because_the_server_took_it_for_larger(
+    database: Database, monkeypatch: pytest.MonkeyPatch, default: bool
+) -> None:
+    monkeypatch.setattr(partitions, "_COUNTED", 0)
+    await database.execute(_PARTITIONS + ("create table rest partition of events default;" if default else ""))
+    await database.execute("analyze events; update pg_class set reltuples = 20000 where relname in ('e1', 'e2')")
+    database.write_policy(_RULE.format(table="events") + "max_rows = 1000\n", guarded=True)
+    run = await database.run("retention")
+    assert run.status is RunStatus.SUCCEEDED, run.error
+    assert (await _partitions(database), await database.values("select id from events")) == (["e3"], [0])
+
+
+async def test_a_ramp_ends_before_the_partition_that_would_go_beyond_it(database: Database) -> None:
+    await database.execute(_PARTITIONS + "analyze events")
+    database.write_policy(_RULE.format(table="events") + "ramp = 100\n", guarded=True)
+    run = await database.run("retention")
+    assert (run.stop_reason, run.rows) == (StopReason.GUARD, 300)
+    assert await database.values("select count(*) from events") == [301], "neither dropped nor detached"
+    run = await database.run("retention")
+    assert (run.status, run.rows, await _partitions(database)) == (RunStatus.SUCCEEDED, 300, ["e3"])

@@ -176,6 +176,20 @@ async def test_a_published_table_without_a_replica_identity_is_refused(database:
     await database.execute("drop publication everything")
 
 
+async def test_a_deferrable_key_is_no_replica_identity(database: Database) -> None:
+    await database.execute(
+        _EVENTS + "alter table events drop constraint events_pkey, add primary key (id) deferrable;"
+        "create publication everything for table events"
+    )
+    database.write_policy(_RULE)
+    try:
+        run = await database.run("retention")
+        assert "has no replica identity, and the publication everything" in str(run.error)
+        assert run.steps[0].stop_reason is StopReason.BLOCKED
+    finally:
+        await database.execute("drop publication everything")
+
+
 async def test_generated_columns_are_judged_like_others(database: Database) -> None:
     await database.execute(
         "create table events (id int, seconds bigint, day date generated always as (date '2020-01-01' + id) stored);"
