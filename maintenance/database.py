@@ -102,6 +102,8 @@ def _session(settings: Settings, name: str, *, read_only: bool) -> dict[str, str
         "TimeZone": "UTC",
         "DateStyle": "ISO, YMD",
         "IntervalStyle": "postgres",
+        # What is a string in a rule's `where` is one by the standard, to the server and to us.
+        "standard_conforming_strings": "on",
         # A generic plan does not know how narrow a block range is; planning costs us well under a millisecond.
         "plan_cache_mode": "force_custom_plan",
         # Rather an error than a parent row that we are not allowed to see and therefore think gone.

@@ -233,3 +233,20 @@ async def test_a_manifest_names_the_key_and_not_what_its_index_includes(database
     await database.run("retention", policy=rule(shelf))
     told = json.loads(manifests(shelf)[0].read_text(encoding="utf-8"))
     assert (told["key"], told["last_key"]) == (["id"], ["3"])
+
+
+async def test_a_condition_means_the_same_with_an_archive_whatever_the_server_takes_for_a_string(
+    database: Database, shelf: Path
+) -> None:
+    await database.execute(
+        "create table log (id int, at timestamptz, note text);"
+        "insert into log values (1, '2020-01-01', 'a\\'), (2, '2020-01-01', '$1'), (3, '2020-01-01', ''' $1')"
+    )
+    await database.execute(f"alter database {database.name} set standard_conforming_strings = off")
+    try:
+        where = "where = '''note not in ('a\\', ' or $1', '\\'' $1')'''\n"
+        run = await database.run("retention", policy=rule(shelf) + where)
+        assert (run.status, run.rows) == (RunStatus.SUCCEEDED, 2), run.error
+        assert await database.values("select id from log") == [1]
+    finally:
+        await database.execute(f"alter database {database.name} reset standard_conforming_strings")
