@@ -14,10 +14,11 @@ from maintenance.archive.manifest import Origin
 from maintenance.archive.restoration import Restored, restore
 from maintenance.archive.shelf import Entry, Standing, entries, origins, settle
 from maintenance.archive.store import Store, opened, required
+from maintenance.catalog import find
 from maintenance.database import connected
 from maintenance.errors import ArchiveError, PolicyError, UsageError
 from maintenance.lease import lease
-from maintenance.names import TableName
+from maintenance.names import Table, TableName
 from maintenance.places import BLOBS, place_of
 from maintenance.policy import Policy
 from maintenance.settings import Settings
@@ -92,7 +93,8 @@ async def restored(sought: Sought, settings: Settings, table: str | None, into: 
                 await settle(connection, store)
         origin = await _origin(connection, settings, sought)
         listing = await _listing(connection, stores, origin, sought.run)
-        wanted = [entry for entry in listing.entries if _is_of(entry, only)]
+        parts = await _parts(connection, only)
+        wanted = [entry for entry in listing.entries if _is_of(entry, only, parts)]
         good = [entry for entry in wanted if entry.standing is Standing.COMMITTED]
         tables = {entry.manifest.whole for entry in good if entry.manifest is not None}
         _refuse(sought, listing, table, wanted, good)
@@ -181,8 +183,16 @@ def _table(text: str | None, argument: str) -> TableName | None:
         raise UsageError(f"{argument}: {error}") from error
 
 
-def _is_of(entry: Entry, only: TableName | None) -> bool:
+async def _parts(connection: Connection, only: TableName | None) -> frozenset[Table]:
+    """The partitions of a table: the rows of each are archived under its own name."""
+    relation = None if only is None else await find(connection, only)
+    return frozenset() if relation is None else frozenset(leaf.table for leaf in relation.leaves)
+
+
+def _is_of(entry: Entry, only: TableName | None, parts: frozenset[Table]) -> bool:
     if only is None:
         return True
     manifest = entry.manifest
-    return manifest is not None and manifest.table == only.name and only.schema in (None, manifest.schema)
+    if manifest is None:
+        return False
+    return manifest.whole in parts or (manifest.table == only.name and only.schema in (None, manifest.schema))

@@ -249,3 +249,18 @@ async def test_what_a_table_has_against_its_rows_is_told(
     assert said in message
     assert "nothing of it was brought back" in message
     assert len(await contents(database)) == 1
+
+
+async def test_a_partitioned_table_is_named_as_one(database: Database, shelf: Path) -> None:
+    await database.execute(
+        "create table log (id int, at timestamptz) partition by range (id);"
+        "create table log_a partition of log for values from (0) to (5);"
+        "create table log_b partition of log default partition by range (id);"
+        "create table log_c partition of log_b default;"
+        "insert into log select i, '2020-01-01' from generate_series(1, 10) i; create table other as table log"
+    )
+    run = await database.run("retention", policy=rule(shelf, "log", "other"))
+    assert run.rows == 20
+    back = await restored(database, run.id, "--table", "log")
+    assert sorted((one["table"], one["inserted"]) for one in back) == [("public.log_a", 4), ("public.log_c", 6)]
+    assert (await restored(database, run.id, "--table", "other"))[0]["inserted"] == 10
