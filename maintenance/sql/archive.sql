@@ -37,7 +37,8 @@ select system_identifier::text from pg_catalog.pg_control_system();
 -- In the one spelling of each value that the server reads back as the same; and an archive must not be marked as committed
 -- by a commit that a crash takes back, so this one waits for the disk.
 select pg_catalog.set_config('extra_float_digits', '1', true), pg_catalog.set_config('bytea_output', 'hex', true),
-       pg_catalog.set_config('lc_monetary', 'C', true), pg_catalog.set_config('xmloption', 'content', true),
+       pg_catalog.set_config('array_nulls', 'on', true), pg_catalog.set_config('lc_monetary', 'C', true),
+       pg_catalog.set_config('xmloption', 'content', true),
        pg_catalog.set_config('synchronous_commit', s.reset_val, true)
 from pg_catalog.pg_settings s
 where s.name = 'synchronous_commit';

@@ -264,3 +264,18 @@ async def test_a_partitioned_table_is_named_as_one(database: Database, shelf: Pa
     back = await restored(database, run.id, "--table", "log")
     assert sorted((one["table"], one["inserted"]) for one in back) == [("public.log_a", 4), ("public.log_c", 6)]
     assert (await restored(database, run.id, "--table", "other"))[0]["inserted"] == 10
+
+
+async def test_a_null_in_an_array_comes_back_as_none_other(database: Database, shelf: Path) -> None:
+    await database.execute(
+        "create table log (id int, at timestamptz, words text[]);"
+        "insert into log values (1, '2020-01-01', array['a', null]), (2, '2020-01-01', array['a', 'NULL'])"
+    )
+    before = await contents(database)
+    await database.execute(f"alter database {database.name} set array_nulls = off")
+    try:
+        run = await database.run("retention", policy=rule(shelf))
+        assert (await restored(database, run.id))[0]["inserted"] == 2
+        assert await contents(database) == before
+    finally:
+        await database.execute(f"alter database {database.name} reset array_nulls")
