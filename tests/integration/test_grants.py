@@ -48,7 +48,8 @@ async def test_the_role_does_what_a_superuser_does_and_can_do_nothing_else(
     fleet: Database, server: Server, fleet_template: str, tmp_path: Path
 ) -> None:
     await fleet.execute("create table payroll (id int); revoke create on schema public from public")
-    fleet.write_policy(fleet.policy_file.read_text("utf-8").replace('tables = ["*"]', 'tables = ["*", "!payroll"]'))
+    policy = fleet.policy_file.read_text("utf-8").replace('tables = ["*"]', 'tables = ["*", "!payroll"]')
+    fleet.write_policy(policy, guarded=True)
     script = (await fleet.cli("sql", "grants", "--role", NAME)).stdout.split("-- Before PostgreSQL 17")[0]
     async with fresh(server, "grants_twin", tmp_path, fleet_template) as twin, member(fleet, NAME, script) as plain:
         for names in [TASKS[:1], TASKS[1:]] if maintains(fleet) else [CLEANUP]:
