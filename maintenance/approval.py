@@ -30,22 +30,31 @@ async def approved(connection: Connection, policy: Policy, stopped: Sequence[Sto
     Raises:
         UsageError: it is no such word, nothing is stopped, or policy, tables or counts have changed since the plan.
     """
-    match = _WORD.fullmatch(word)
-    if match is None:
-        raise UsageError(
-            f"--approve: {word[:60]!r} is not what a plan ends with, such as 3f9c2a1b-1200; nothing was done."
-        )
+    rows = numbers(word)
     going = _going(stopped)
     if not going:
-        raise UsageError("--approve: no limit stops anything now, so there is nothing to approve; run without it.")
-    rows = [int(number) for number in match[2].split(".")]
+        raise UsageError("approve: no limit stops anything now, so there is nothing to approve; run without it.")
     same = len(rows) == len(going) and await _word(connection, policy, stopped, rows) == word
     if not same or any(now > margin(then) for now, then in zip(going.values(), rows, strict=True)):
         raise UsageError(
-            "--approve: the policy, the tables or what would go have changed since that plan, so nothing was done; "
+            "approve: the policy, the tables or what would go have changed since that plan, so nothing was done; "
             "look at a new plan."
         )
     return dict(zip(going, rows, strict=True))
+
+
+def numbers(word: str) -> list[int]:
+    """The rows in such a word.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = _WORD.fullmatch(word)
+    if match is None:
+        raise UsageError(
+            f"approve: {word[:60]!r} is not what a plan ends with, such as 3f9c2a1b-1200; nothing was done."
+        )
+    return [int(number) for number in match[2].split(".")]
 
 
 def _going(stopped: Sequence[Stopped]) -> dict[str, int]:

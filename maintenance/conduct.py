@@ -16,11 +16,12 @@ from maintenance.budget import Budget
 from maintenance.catalog import database_bytes, find
 from maintenance.clock import astray, utc
 from maintenance.database import BOOKKEEPING, GLANCE, clock, limit_statements
-from maintenance.errors import PolicyError
+from maintenance.errors import PolicyError, UsageError
 from maintenance.execution import Execution
 from maintenance.guards import Guards
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, Settled, Step, StepStatus, Stopped, StopReason, Verdict
+from maintenance.other_deleters import OtherDeleters, cron_jobs
 from maintenance.planner import asked, check, plan, scope
 from maintenance.policy import Policy
 from maintenance.runs import Request, Run, StepResult
@@ -64,8 +65,6 @@ class Conduct:
             await self.ledger.install()
             await self.ledger.close_dead()
         run_id = await self.ledger.begin(request, as_of)
-        if run_id is not None and request.approve is not None:
-            await self.ledger.remark(run_id, f"approved by {request.approve}")
         return None if run_id is None else await self._do(run_id, outlook, early, guards, (), began)
 
     async def go_on(self, run_id: int, number: int) -> Run | None:
@@ -80,7 +79,12 @@ class Conduct:
         as_of = await clock(self.connection) if run.status is RunStatus.QUEUED else run.as_of
         outlook = await self._outlook(run.request, as_of)
         early = await outlook.early()
-        guards = await outlook.guards()
+        try:
+            guards = await outlook.guards()
+        except UsageError as error:
+            # What was approved when it was asked for is not what would be done by now.
+            await self.ledger.abandon(run.id, str(error))
+            return await self.ledger.known(run.id)
         await self.ledger.take_up(run.id, number, as_of)
         return await self._do(run.id, outlook, early, guards, run.steps, began)
 
@@ -105,7 +109,9 @@ class Conduct:
         await self.connection.execute(statement("database", "commit_without_waiting"))
         execution = Execution(
             connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
-            brake=await self._brake(run_id, outlook.limits), guards=guards, witness=self.witness, run_id=run_id,
+            brake=await self._brake(run_id, outlook.limits), guards=guards,
+            others=OtherDeleters(jobs=await cron_jobs(self.connection), before=await self.ledger.deletions()),
+            witness=self.witness, run_id=run_id,
             whole=self.budget.left,
         )  # fmt: skip
         turns = Turns(execution=execution, earlier={step.place: step for step in earlier})

@@ -10,7 +10,7 @@ from datetime import datetime
 from asyncpg import Connection
 
 from maintenance import lag, policy_file, switch
-from maintenance.approval import approval
+from maintenance.approval import approval, numbers
 from maintenance.archive.store import required
 from maintenance.budget import Budget
 from maintenance.clock import astray, utc
@@ -22,6 +22,7 @@ from maintenance.lease import lease
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, Step, Stopped
 from maintenance.names import Table
+from maintenance.other_deleters import OtherDeleters, cron_jobs
 from maintenance.planner import asked, check, plan, scope
 from maintenance.runs import Plan, Request, Run
 from maintenance.settings import Settings
@@ -66,6 +67,8 @@ async def planned(
         wrong = await astray(connection, policy.guards.clock, now)
         guards = Guards(connection=connection, patience=settings.count_timeout, astray=wrong)
         steps = _unsure([await asked(step, guards) for step in steps])
+        others = OtherDeleters(jobs=await cron_jobs(connection))
+        steps = [_with_others(step, others) for step in steps]
         word = await approval(connection, policy, [step for step in steps if isinstance(step, Stopped)])
         would_change = {str(step.table): survey.as_of for step in steps if step.rows}
         late = replace(survey, changed_at={**survey.changed_at, **would_change})
@@ -127,12 +130,14 @@ async def queued(request: Request, settings: Settings) -> Run:
     """Write down that a run is asked for, which `continued` will take up as its slice 1.
 
     Raises:
-        UsageError: no such task, group or table.
+        UsageError: no such task, group or table, or nothing that could approve a plan.
         Paused: all runs are paused.
         MaintenanceError: as for `performed`.
     """
     tasks = selected(request.names)
     policy = policy_file.load(settings.policy)
+    if request.approve is not None:
+        numbers(request.approve)
     async with connected(settings, name="maintenance request") as connection:
         await scope(connection, policy, request.tables, tasks)
         ledger = Ledger(connection)
@@ -229,6 +234,11 @@ async def _conducting(settings: Settings, budget: Budget | None, witness: Witnes
             connection=connection, ledger=Ledger(connection), settings=settings, policy=policy, budget=budget,
             witness=Witnesses([] if witness is None else [witness]),
         )  # fmt: skip
+
+
+def _with_others(step: Step, others: OtherDeleters) -> Step:
+    told = others.scheduled(step.table) if step.deletes else None
+    return step if told is None else replace(step, summary=f"{step.summary}; {told}")
 
 
 def _unsure(steps: list[Step]) -> list[Step]:

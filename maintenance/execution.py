@@ -1,69 +1,33 @@
-"""Execution of one step: batches inside the budget, each committed with its checkpoint, and retried."""
+"""Execution of one step: whether it begins, its batches, and how it ends, in words whatever ended it."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import asyncpg
 from asyncpg import Connection
 from asyncpg import exceptions as pg
 
-from maintenance.archive.archiver import Archiver
 from maintenance.archive.session import archiving, tidied
+from maintenance.batches import SHARE, Batches
 from maintenance.budget import Budget
 from maintenance.catalog import total_bytes
 from maintenance.database import BOOKKEEPING, GLANCE, limit_statements, name_session
 from maintenance.errors import ArchiveError, Blocked
-from maintenance.gate import Gate, Overrun
+from maintenance.gate import Gate
 from maintenance.guards import Guards
 from maintenance.lag import Brake
 from maintenance.ledger import Ledger
-from maintenance.models import DONE, Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
-from maintenance.pace import Pace
+from maintenance.models import DONE, Cursor, Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.other_deleters import OtherDeleters
 from maintenance.refusals import first_line
 from maintenance.settings import Settings
-from maintenance.verdicts import ALMOST_OVER, GONE, OUT_OF_BUDGET, PAUSED, by_guard, failure, held, put_off
-from maintenance.witness import Outcome, Witness
+from maintenance.tally import Tally
+from maintenance.verdicts import ALMOST_OVER, GONE, OUT_OF_BUDGET, PAUSED, by_guard, failure, put_off
+from maintenance.witness import Witness
 
-_YIELDS = (
-    pg.LockNotAvailableError,
-    pg.DeadlockDetectedError,
-    pg.SerializationError,
-    pg.ForeignKeyViolationError,
-    pg.RestrictViolationError,
-)
-"""What the application wins: a lock that it holds, or a row that it has just referred to."""
-_ATTEMPTS = 3
-_PAUSE = 0.2
 _SHORTEST_TURN = 0.05
-_SHARE = 0.4
-"""Of the budget that is left, what a batch may take that could have been smaller."""
-
-
-@dataclass(slots=True)
-class _Tally:
-    rows: int = 0
-    updated: int = 0
-    batches: int = 0
-    before: int = 0
-    gone_before: int = 0
-    paused: float = 0.0
-    unwritten: int = 0
-    """Batches that the ledger has yet to hear of."""
-    size: int | None = None
-    note: str | None = None
-    archiver: Archiver | None = None
-    """What the rows go through where the step has an archive."""
-
-    def add(self, batch: Batch) -> None:
-        """One batch more."""
-        self.rows += batch.rows
-        self.updated += batch.updated
-        self.batches += 1
-        self.note = batch.note or self.note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +40,7 @@ class Execution:
     budget: Budget
     brake: Brake
     guards: Guards
+    others: OtherDeleters
     witness: Witness
     run_id: int
     whole: float
@@ -92,7 +57,7 @@ class Execution:
             PostgresError, InterfaceError, OSError: the connection was lost.
         """
         began = time.monotonic()
-        tally = _Tally(before=batches, gone_before=rows)
+        tally = Tally(before=batches, gone_before=rows)
         size = lag = None
         if isinstance(step, Settled):
             verdict = step.verdict
@@ -112,13 +77,15 @@ class Execution:
             else:
                 await limit_statements(self.connection, BOOKKEEPING, local=False)
         seconds = time.monotonic() - began
+        deleted = await self.ledger.deleted(step.oid) if tally.rows else None
         await self.ledger.end_step(
-            step_id, verdict, note=tally.note, size=size, seconds=seconds, paused=tally.paused, batches=tally.unwritten
-        )
-        self.witness.ended(step, verdict, _outcome(tally, seconds, size, lag))
+            step_id, verdict, note=tally.told, deleted=deleted, size=size, seconds=seconds, paused=tally.paused,
+            batches=tally.unwritten,
+        )  # fmt: skip
+        self.witness.ended(step, verdict, tally.outcome(seconds, size, lag))
         return verdict
 
-    async def _judged(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
+    async def _judged(self, step: Step, step_id: int, cursor: Cursor | None, tally: Tally) -> Verdict:
         """The work of a step, and its end in words whatever ended it."""
         try:
             return await self._begun(step, step_id, cursor, tally)
@@ -138,7 +105,7 @@ class Execution:
         except asyncpg.PostgresError as error:
             return failure(self.connection, error)
 
-    async def _begun(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally) -> Verdict:
+    async def _begun(self, step: Step, step_id: int, cursor: Cursor | None, tally: Tally) -> Verdict:
         if self.budget.left < _SHORTEST_TURN:
             return OUT_OF_BUDGET
         await name_session(self.connection, f"maintenance run {self.run_id} {step.task} {step.table}", self.budget.left)
@@ -146,6 +113,20 @@ class Execution:
         tally.paused += hold.seconds
         if hold.verdict is not None:
             return hold.verdict
+        verdict = await self._written_down(step, step_id, tally)
+        if verdict is not None:
+            return verdict
+        stopped = await step.guard(self.connection)
+        if stopped is not None:
+            return by_guard(stopped)
+        gate = Gate(guards=self.guards, step=step, earlier=tally.gone_before, begun=tally.before > 0)
+        verdict = await gate.verdict(self.budget.left * SHARE)
+        if verdict is None:
+            verdict = await self._worked(step, step_id, cursor, tally, gate)
+        return (await gate.kept(self.connection) or DONE) if verdict is DONE else verdict
+
+    async def _written_down(self, step: Step, step_id: int, tally: Tally) -> Verdict | None:
+        """Write down that the step begins, and look at its table; why it must not begin, or None."""
         try:
             now = await self.ledger.begin_step(step_id, step)
         except asyncpg.PostgresError:
@@ -158,27 +139,24 @@ class Execution:
             await limit_statements(self.connection, self.budget.left, local=False)
         if not now["there"]:
             return GONE
-        if now["paused"]:
-            return PAUSED
         tally.size = now["bytes"]
-        stopped = await step.guard(self.connection)
-        if stopped is not None:
-            return by_guard(stopped)
-        gate = Gate(guards=self.guards, step=step, earlier=tally.gone_before, begun=tally.before > 0)
-        verdict = await gate.verdict(self.budget.left * _SHARE)
-        if verdict is None:
-            verdict = await self._worked(step, step_id, cursor, tally, gate)
-        return (await gate.kept(self.connection) or DONE) if verdict is DONE else verdict
+        if step.deletes:
+            tally.others = self.others.told(step.table, now["deleted"])
+        return PAUSED if now["paused"] else None
 
-    async def _worked(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, gate: Gate) -> Verdict:
+    async def _worked(self, step: Step, step_id: int, cursor: Cursor | None, tally: Tally, gate: Gate) -> Verdict:
         """The batches of a step, through its archive where it has one."""
+        batches = Batches(
+            connection=self.connection, ledger=self.ledger, budget=self.budget, brake=self.brake, witness=self.witness,
+            target=self.settings.batch_target, step=step, step_id=step_id, tally=tally, gate=gate,
+        )  # fmt: skip
         if step.archive is None:
-            return DONE if gate.is_done else await self._batches(step, step_id, cursor, tally, gate)
+            return DONE if gate.is_done else await batches.done(cursor)
         async with archiving(self.connection, self.settings, self.run_id, step, step_id) as tally.archiver:
-            verdict = DONE if gate.is_done else await self._batches(step, step_id, cursor, tally, gate)
+            verdict = DONE if gate.is_done else await batches.done(cursor)
             await limit_statements(self.connection, BOOKKEEPING, local=False)
             told = await tidied(self.connection, tally.archiver, step, done=verdict == DONE)
-        tally.note = "; ".join(filter(None, (tally.note, told))) or None
+        tally.remark(told)
         return verdict
 
     async def _size(self, step: Step) -> int | None:
@@ -201,93 +179,3 @@ class Execution:
             if self.connection.is_closed():
                 raise
             return None
-
-    async def _batches(self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, gate: Gate) -> Verdict:
-        pace = Pace(step.limits, self.settings.batch_target)
-        while True:
-            size = pace.size_within(self.budget.left)
-            if size is None:
-                return OUT_OF_BUDGET
-            began = time.monotonic()
-            share = self.budget.left * (_SHARE if step.divides(cursor) and size > step.limits[0] else 1.0)
-            try:
-                batch, paused = await self._batch(step, step_id, cursor, tally, size, share, gate)
-            except (Overrun, pg.QueryCanceledError) as error:
-                # Cut off by its own share of the budget, not by an operator: a smaller one may fit.
-                fits = isinstance(error, Overrun) or (
-                    time.monotonic() - began > share * 0.9 and self.budget.left > ALMOST_OVER / 2
-                )
-                if fits and step.divides(cursor) and pace.cut(size):
-                    continue
-                if isinstance(error, Overrun):
-                    return gate.overrun()
-                raise
-            seconds = time.monotonic() - began
-            if batch.paced:
-                pace.took(size, seconds)
-            cursor = batch.cursor
-            tally.add(batch)
-            self.witness.advanced(step, batch, tally.rows, seconds)
-            verdict = await gate.heard(batch) or _ended(batch, paused=paused)
-            if verdict is not None:
-                return verdict
-            hold = await self.brake.after_batch(seconds, lambda why: self.witness.held(step, why))
-            tally.paused += hold.seconds
-            if hold.verdict is not None:
-                return hold.verdict
-            if hold.smaller and batch.paced:
-                pace.halve(size)
-
-    async def _batch(
-        self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float,
-        gate: Gate,
-    ) -> tuple[Batch, bool]:  # fmt: skip
-        """One batch; when the application held what we wanted, we wait a little and try again as the one who yields."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return await self._committed(step, step_id, cursor, tally, size, share, gate)
-            except _YIELDS as error:
-                if attempt == _ATTEMPTS or self.budget.left < _PAUSE * attempt:
-                    raise
-                past = step.past_locks(cursor) if isinstance(error, pg.LockNotAvailableError) else None
-                cursor = past or cursor
-                await asyncio.sleep(_PAUSE * attempt)
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    async def _committed(
-        self, step: Step, step_id: int, cursor: Cursor | None, tally: _Tally, size: int, share: float,
-        gate: Gate,
-    ) -> tuple[Batch, bool]:  # fmt: skip
-        began = time.monotonic()
-        transactional = step.in_transaction(cursor)
-        async with AsyncExitStack() as stack:
-            if tally.archiver is not None:
-                step = replace(step, deleter=tally.archiver)
-                await stack.enter_async_context(tally.archiver.batch(self.connection))
-            if transactional:
-                await stack.enter_async_context(self.connection.transaction())
-                await limit_statements(self.connection, min(share, self.budget.left), local=True)
-            batch = await step.batch(self.connection, cursor, size)
-            if batch.done and not transactional:
-                tally.unwritten += 1
-                return batch, False
-            gate.passes(batch, size)
-            paused = await self.ledger.checkpoint(step_id, batch, time.monotonic() - began)
-            if not batch.done:
-                await self.brake.look(inside=True)
-            return batch, paused
-        raise AssertionError("unreachable: the block returns or raises")
-
-
-def _ended(batch: Batch, *, paused: bool) -> Verdict | None:
-    """The verdict on a step whose last batch this was; None where another one follows."""
-    if batch.done:
-        return held(batch.held) if batch.held else DONE
-    return PAUSED if paused else None
-
-
-def _outcome(tally: _Tally, seconds: float, size: int | None, lag: float | None) -> Outcome:
-    return Outcome(
-        rows=tally.rows, updated=tally.updated, batches=tally.batches, seconds=seconds,
-        table_bytes=tally.size if size is None else size, lag=lag, paused=tally.paused,
-    )  # fmt: skip

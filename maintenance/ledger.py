@@ -23,6 +23,17 @@ TABLES = ("run", "step", "pause", "archive")
 _STARVED = (StopReason.BUDGET, StopReason.LAG, StopReason.ERROR)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletions:
+    """What the server had counted when a step ended that deleted."""
+
+    total: int
+    """Rows deleted from the table by anybody since its statistics began."""
+    rows: int
+    """Those of the step."""
+    run_id: int
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """The ledger as one session writes and reads it."""
@@ -98,7 +109,7 @@ class Ledger:
 
     async def skip(self, request: Request, why: str) -> int:
         """Write down that a run did not begin since another holds the lease; returns its id."""
-        name, tables, scheduler, by, _, budget = _asked(request)
+        name, tables, scheduler, by, _, budget, _ = _asked(request)
         values = (name, tables, scheduler, by, budget, why)
         return int(await self.connection.fetchval(statement("ledger", "skip_run"), *values))
 
@@ -155,13 +166,15 @@ class Ledger:
         seconds: float,
         paused: float = 0.0,
         batches: int = 0,
+        deleted: int | None = None,
     ) -> None:
         """Write down how a step ended that took `seconds` in this slice, `paused` of them holding back.
 
-        `batches` of it were not written down yet.
+        `batches` of it were not written down yet; `deleted` is what the server has counted of deletes from its table.
         """
         error = None if verdict.stop_reason is StopReason.DONE else verdict.message
-        values = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate, size, seconds, paused, batches)
+        how = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate)
+        values = (*how, size, seconds, paused, batches, deleted)
         await self.connection.execute(statement("ledger", "end_step"), step_id, *values)
 
     async def remark(self, run_id: int, note: str) -> None:
@@ -207,6 +220,23 @@ class Ledger:
             for row in await self.connection.fetch(statement("ledger", "took"), list(tasks))
         }
 
+    async def deletions(self) -> dict[str, Deletions]:
+        """What was counted at the end of the last step of each table that deleted from it."""
+        return {
+            row["table_name"]: Deletions(total=row["deleted"], rows=row["rows"], run_id=row["run_id"])
+            for row in await self.connection.fetch(statement("ledger", "deletions"))
+        }
+
+    async def deleted(self, oid: int) -> int | None:
+        """Rows deleted from a table by anybody, ours of a moment ago among them; None where the server cannot tell yet.
+
+        PostgreSQL 14 counts them with a delay, and cannot be asked to hurry.
+        """
+        if self.connection.get_server_version().major < 15:
+            return None
+        await self.connection.execute(statement("upkeep", "flush"))
+        return int(await self.connection.fetchval(statement("ledger", "deleted"), oid))
+
     async def prune(self, keep: float) -> None:
         """Remove runs that ended more than `keep` seconds ago."""
         await self.connection.execute(statement("ledger", "prune"), keep)
@@ -239,6 +269,7 @@ class Ledger:
 def _asked(request: Request) -> tuple[object, ...]:
     return (
         request.name, list(request.tables), request.scheduler, request.requested_by, request.key, request.budget,
+        request.approve,
     )  # fmt: skip
 
 
@@ -251,7 +282,8 @@ def _run(row: Record, steps: tuple[StepResult, ...]) -> Run:
         id=row["id"], name=row["name"], status=RunStatus(row["status"]), stop_reason=_reason(row),
         scheduler=row["scheduler"], as_of=row["as_of"], started_at=row["started_at"], ended_at=row["ended_at"],
         rows=row["rows"], error=row["error"], tables=tuple(row["tables"]), requested_by=row["requested_by"],
-        slices=row["slices"], budget=row["budget"], spent=row["spent"], note=row["note"], steps=steps,
+        slices=row["slices"], budget=row["budget"], spent=row["spent"], note=row["note"], approve=row["approve"],
+        steps=steps,
     )  # fmt: skip
 
 

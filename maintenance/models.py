@@ -206,6 +206,11 @@ class Step(ABC):
         return False
 
     @property
+    def deletes(self) -> bool:
+        """Whether rows go by it."""
+        return False
+
+    @property
     def only_deletes(self) -> bool:
         """Whether it has nothing to do where no row would go."""
         return True

@@ -88,6 +88,8 @@ class Run:
     """Seconds of its slices that have ended."""
     note: str | None = None
     """What a person should know of it that is no error."""
+    approve: str | None = None
+    """The word by which somebody let pass what limits would have stopped."""
     steps: tuple[StepResult, ...] = ()
 
     @property
@@ -96,6 +98,8 @@ class Run:
         return Request(
             names=tuple(self.name.split()), tables=self.tables, scheduler=self.scheduler,
             requested_by=self.requested_by, budget=self.budget,
+            # Its first slice has used it up: what it let pass then is under way, and the counts are others by now.
+            approve=None if self.steps else self.approve,
         )  # fmt: skip
 
     @property

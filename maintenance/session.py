@@ -61,6 +61,10 @@ class Session(Connection):
         except TimeoutError as error:
             raise self._given_up(wait) from error
 
+    async def copy_to_table(self, table_name: str, **options: Any) -> str:
+        """As the driver's; InterfaceError where the server was silent for too long."""
+        return await self._answered(super().copy_to_table(table_name, **options))
+
     @property
     def _wait(self) -> float | None:
         return None if self.patience is None else self.limit + self.patience

@@ -18,6 +18,7 @@ references = [
     { table = "profiles", column = "security_policy_hashes" },
 ]
 count_column = "device_count"
+max_fraction = 0.95
 """
 
 

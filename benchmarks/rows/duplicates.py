@@ -10,7 +10,9 @@ from benchmarks.rows.states import scaled
 from benchmarks.state import State
 
 ROWS = 400_000
-RULE = '[[duplicates]]\ntables = ["installs"]\nkey = ["device_id"]\nnewest = ["updated_at", "id"]\n'
+RULE = (
+    '[[duplicates]]\ntables = ["installs"]\nkey = ["device_id"]\nnewest = ["updated_at", "id"]\nmax_fraction = 0.95\n'
+)
 
 
 def rows(scale: float) -> tuple[Row, ...]:

@@ -18,6 +18,7 @@ column = "device_id"
 parent = "devices"
 parent_column = "id"
 grace = "1 day"
+max_fraction = 0.95
 age_column = "updated_at"
 """
 

@@ -31,6 +31,7 @@ class RunBody(_Body):
     tables: Annotated[tuple[_Text, ...], Field(min_length=1, max_length=100, strict=False)] | None = None
     budget: _Text | None = None
     dry_run: bool = False
+    approve: _Text | None = None
     target: _Text | None = None
 
 

@@ -79,7 +79,7 @@ async def _start(asked: _Asked) -> Answer:
     settings = targets.one(asked.settings, body.target)
     request = Request(
         names=(body.name,), tables=body.tables or (), scheduler=SCHEDULER, requested_by=asked.by,
-        budget=_duration(body.budget),
+        budget=_duration(body.budget), approve=body.approve,
     )  # fmt: skip
     if body.dry_run:
         plan = await planned(request, settings, budget=Budget(min(settings.budget, _PLANNING)))

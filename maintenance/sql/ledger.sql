@@ -7,7 +7,7 @@ select r.oid is not null and s.oid is not null as made,
 from (select) as one
 left join pg_catalog.pg_namespace n on n.nspname = 'maintenance'
 left join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = 'run'
-left join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attname = 'note' and not a.attisdropped
+left join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attname = 'approve' and not a.attisdropped
 left join pg_catalog.pg_class s on s.relnamespace = n.oid and s.relname = 'step'
 left join pg_catalog.pg_class p on p.relnamespace = n.oid and p.relname = 'pause'
 left join pg_catalog.pg_class v on v.relnamespace = n.oid and v.relname = 'archive'
@@ -47,14 +47,14 @@ where r.id = s.run_id and r.status <> 'running' and s.status in ('pending', 'run
 
 -- name: begin_run
 -- No row where this request has been taken up before.
-insert into maintenance.run (name, tables, status, scheduler, requested_by, request, budget, as_of)
-values ($1, $2, 'running', $3, $4, $5, $6, $7)
+insert into maintenance.run (name, tables, status, scheduler, requested_by, request, budget, approve, as_of)
+values ($1, $2, 'running', $3, $4, $5, $6, $7, $8)
 on conflict (request) do nothing
 returning id;
 
 -- name: queue_run
-insert into maintenance.run (name, tables, status, scheduler, requested_by, request, budget, as_of, slices)
-values ($1, $2, 'queued', $3, $4, $5, $6, statement_timestamp(), 0)
+insert into maintenance.run (name, tables, status, scheduler, requested_by, request, budget, approve, as_of, slices)
+values ($1, $2, 'queued', $3, $4, $5, $6, $7, statement_timestamp(), 0)
 returning id;
 
 -- name: skip_run
@@ -139,7 +139,7 @@ with now as (
                  and $3 = (select n.nspname from pg_catalog.pg_namespace n where n.oid = c.relnamespace)
            ) as there,
            exists (select from maintenance.pause) as paused,
-           {bytes} as bytes
+           {bytes} as bytes, pg_catalog.pg_stat_get_tuples_deleted($2::oid) as deleted
 ),
 begun as (
     update maintenance.step s
@@ -147,7 +147,7 @@ begun as (
     from now
     where s.id = $1 and now.there and not now.paused
 )
-select there, paused, bytes from now;
+select there, paused, bytes, deleted from now;
 
 -- name: checkpoint
 -- In the transaction of the batch: either both are there or neither.
@@ -161,7 +161,8 @@ returning exists (select from maintenance.pause) as paused;
 -- With a batch that had no transaction to be written down in.
 update maintenance.step
 set status = $2, stop_reason = $3, note = coalesce($4, note), error = $5, sqlstate = $6, bytes_after = $7,
-    seconds = greatest(seconds + $9, $8), paused = paused + $9, batches = batches + $10
+    seconds = greatest(seconds + $9, $8), paused = paused + $9, batches = batches + $10,
+    deleted = coalesce($11, deleted)
 where id = $1;
 
 -- name: remark
@@ -196,6 +197,15 @@ from maintenance.step
 where task = any ($1::text[]) and began_at is not null and bytes_before is not null
   and (status = 'succeeded' or (status = 'interrupted' and stop_reason = 'budget'))
 order by task, table_name, id desc;
+
+-- name: deletions
+select distinct on (table_name) table_name, deleted, rows, run_id
+from maintenance.step
+where deleted is not null
+order by table_name, id desc;
+
+-- name: deleted
+select pg_catalog.pg_stat_get_tuples_deleted($1::oid);
 
 -- name: prune
 -- Never one that may still go on in another slice.

@@ -80,6 +80,11 @@ class DuplicatesStep(Step):
         """The pass does, where it is over the whole table."""
         return self.whole == self.table
 
+    @property
+    def deletes(self) -> bool:
+        """Yes."""
+        return True
+
     def counting(self, sample: Fragment, *, whole: bool) -> Query | None:
         """The rows of a key lie everywhere, so that a sample would tell nothing: all of them."""
         if whole and self.whole != self.table:

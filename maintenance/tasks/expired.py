@@ -59,6 +59,11 @@ class RetentionStep(Step):
         """The table of the rule."""
         return self.whole.table
 
+    @property
+    def deletes(self) -> bool:
+        """Yes."""
+        return True
+
     def counting(self, sample: Fragment, *, whole: bool) -> Query | None:
         """By the rule's own words."""
         expired = self.whole if whole else self.expired

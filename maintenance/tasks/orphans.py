@@ -68,6 +68,11 @@ class OrphansStep(Step):
         """The table of the rule."""
         return self.whole
 
+    @property
+    def deletes(self) -> bool:
+        """Yes."""
+        return True
+
     def counting(self, sample: Fragment, *, whole: bool) -> Query | None:
         """By the rule's own words."""
         only = Fragment("" if whole and self.whole != self.table else "only")

@@ -76,6 +76,11 @@ class UnreferencedStep(Step):
         """Counts are corrected also where nothing goes."""
         return self.usage.count_column is None
 
+    @property
+    def deletes(self) -> bool:
+        """Yes."""
+        return True
+
     def counting(self, sample: Fragment, *, whole: bool) -> Query | None:
         """By the rule's own words."""
         only = Fragment("" if whole and self.whole != self.table else "only")

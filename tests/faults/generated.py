@@ -28,7 +28,9 @@ _RETENTION = st.sampled_from(list(_MOMENTS)).flatmap(
         {"table": st.sampled_from([table, f"public.{table}"]), "column": st.just(_MOMENTS[table]),
          "keep": st.sampled_from(_INTERVALS)},
         optional={"where": st.sampled_from(_WHERES), "partitions": st.sampled_from(["drop", "rows"]),
-                  "boundary": st.sampled_from(["rows", "leave"]), "allow_empty": st.booleans()},
+                  "boundary": st.sampled_from(["rows", "leave"]), "allow_empty": st.booleans(),
+                  "max_rows": st.integers(0, 10**6), "max_fraction": st.floats(0, 1), "ramp": st.integers(1, 10),
+                  "archive": st.just("file:///tmp")},
     )
 )  # fmt: skip
 _DUPLICATES = st.sampled_from([

@@ -30,13 +30,13 @@ class Place(StrEnum):
 
     ASKED = "in mid-batch, the statement lost"
     ANSWERED = "in mid-batch, the answer lost"
-    COMMIT = "before a COMMIT"
-    COMMITTED = "after a COMMIT, its answer lost"
+    COMMIT = "before the COMMIT of deletes"
+    COMMITTED = "after the COMMIT of deletes, its answer lost"
     DETACHED = "after a DETACH, its answer lost"
     COPIED = "in mid-COPY"
 
-    def is_at(self, message: bytes, *, to_server: bool) -> bool:
-        """Whether a message is one of these."""
+    def is_at(self, message: bytes, *, to_server: bool, deleted: bool) -> bool:
+        """Whether a message is one of these; `deleted`, rows went in its transaction."""
         kind, body = message[:1], message[_HEAD:]
         match self:
             case Place.ASKED:
@@ -44,9 +44,9 @@ class Place(StrEnum):
             case Place.ANSWERED:
                 return not to_server and kind == b"C"
             case Place.COMMIT:
-                return to_server and kind == b"Q" and body.startswith(b"COMMIT")
+                return deleted and to_server and kind == b"Q" and body.startswith(b"COMMIT")
             case Place.COMMITTED:
-                return not to_server and kind == b"C" and body.startswith(b"COMMIT")
+                return deleted and not to_server and kind == b"C" and body.startswith(b"COMMIT")
             case Place.DETACHED:
                 return not to_server and kind == b"C" and body.startswith(b"ALTER TABLE")
             case Place.COPIED:
@@ -87,6 +87,24 @@ class Messages:
                 yield b"\0" + message
             else:
                 yield message
+
+
+class Talk:
+    """What has been said on one connection."""
+
+    def __init__(self) -> None:
+        self.deleted = False
+        """Rows have gone in the transaction at hand."""
+
+    def hear(self, message: bytes) -> None:
+        """Learn from what the server says."""
+        words = message[_HEAD:].rstrip(b"\0").split()
+        if message[:1] != b"C" or not words:
+            return
+        if words[0] in (b"BEGIN", b"COMMIT", b"ROLLBACK"):
+            self.deleted = False
+        elif (words[0] in (b"DELETE", b"COPY") and words[-1] != b"0") or words[0] == b"DROP":
+            self.deleted = True
 
 
 class Proxy:
@@ -150,9 +168,10 @@ class Proxy:
             server_reader, server_writer = await asyncio.open_connection(self._host, self._server_port)
             self._open.add(server_writer)
             try:
+                talk = Talk()
                 await asyncio.gather(
-                    self._pump(reader, server_writer, to_server=True),
-                    self._pump(server_reader, writer, to_server=False),
+                    self._pump(reader, server_writer, talk, to_server=True),
+                    self._pump(server_reader, writer, talk, to_server=False),
                 )
             finally:
                 self._open.discard(server_writer)
@@ -165,20 +184,25 @@ class Proxy:
             self._tasks.discard(task)
             writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_server: bool) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, talk: Talk, *, to_server: bool
+    ) -> None:  # fmt: skip
         messages = Messages(from_client=to_server)
         while data := await reader.read(65536):
             if self.struck.is_set() and self._strike is not None:
                 await asyncio.sleep(self._strike.delay)
             for message in messages.add(data):
-                await self._pass(message, writer, to_server=to_server)
+                await self._pass(message, writer, talk, to_server=to_server)
         writer.close()
 
-    async def _pass(self, message: bytes, writer: asyncio.StreamWriter, *, to_server: bool) -> None:
+    async def _pass(self, message: bytes, writer: asyncio.StreamWriter, talk: Talk, *, to_server: bool) -> None:
         strike = self._strike
-        self.passed.update(place for place in Place if place.is_at(message, to_server=to_server))
+        places = [one for one in Place if one.is_at(message, to_server=to_server, deleted=talk.deleted)]
+        self.passed.update(places)
+        if not to_server:
+            talk.hear(message)
         if strike is not None:
-            if strike.place.is_at(message, to_server=to_server):
+            if strike.place in places:
                 self._seen += 1
                 if self._seen == strike.number:
                     self.struck.set()

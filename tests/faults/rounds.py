@@ -15,8 +15,9 @@ from maintenance.demo.server import Server
 from maintenance.models import RunStatus, StepStatus
 from maintenance.runs import Run
 from tests.databases import ROOT, Database, connect, fresh
+from tests.faults.archives import archived
 from tests.faults.schedule import Schedule
-from tests.faults.state import POLICY, TASKS, State, contents
+from tests.faults.state import ARCHIVED, TASKS, State, contents, policy
 from tests.faults.tally import TALLY
 
 _TINY = {"MAINTENANCE_BATCH_TARGET": "0.2ms"}
@@ -42,6 +43,8 @@ class Round:
     runs: int = 0
     hits: int = 1
     """Blows that met a run."""
+    archive: Path | None = None
+    """The folder that four of the rules store their rows in first."""
     by_hand: int = 0
     """Rows of partitions that a person had to drop, as the run's message asked for."""
     processes: list[Process] = field(default_factory=list)
@@ -144,6 +147,9 @@ class Round:
         assert deleted == self.state.gone
         assert (counted, runs) == (deleted - self.by_hand, counted)
         assert stuck == 0
+        if self.archive is not None:
+            gone = {table: self.state.sizes[table] - len(found[table]) for table in ARCHIVED}
+            assert await archived(self.database, self.archive) == gone
         assert not await self.database.values("select id from maintenance.step where status in ('running', 'pending')")
         assert await self.lease_free(), "the lease is held"
         again = await self.database.run(*TASKS)
@@ -157,11 +163,16 @@ def _compared(left: dict[str, list[str]], found: dict[str, list[str]]) -> dict[s
 
 
 @asynccontextmanager
-async def begun(schedule: Schedule, state: State, server: Server, folder: Path) -> AsyncIterator[Round]:
-    """A round in a database of its own; no process of it is left."""
+async def begun(
+    schedule: Schedule, state: State, server: Server, folder: Path, *, archive: bool = False
+) -> AsyncIterator[Round]:
+    """A round in a database of its own, with or without an archive; no process of it is left."""
+    store = folder / "archive" if archive else None
+    if store is not None:
+        store.mkdir(exist_ok=True)
     async with fresh(server, schedule.name, folder, state.template) as database:
-        database.write_policy(POLICY)
-        round_ = Round(schedule=schedule, state=state, database=database)
+        database.write_policy(policy(store))
+        round_ = Round(schedule=schedule, state=state, database=database, archive=store)
         try:
             yield round_
         finally:

@@ -16,6 +16,7 @@ ROUNDS = os.environ.get("FAULT_ROUNDS") or "few"
 SEED = int(os.environ.get("FAULT_SEED") or random.SystemRandom().randrange(10**9))
 COUNTS = {
     "kill": (2, 200),
+    "archive": (1, 40),
     "sigterm": (1, 40),
     "crash": (2, 50),
     "failover": (1, 6),

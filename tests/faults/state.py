@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from asyncpg import Connection
@@ -12,14 +13,15 @@ from tests.oracle import Entry, Use, catalog_left, older, orphaned, rivals
 
 TASKS = ("retention", "duplicates", "orphans", "unreferenced")
 TABLES = ("visits", "samples", "logs", "audits", "parents", "children", "twins", "catalog", "uses")
-# Few rows to a block, so that each task comes to many tiny batches. Of twins, children and catalog less than half goes.
+# Few rows to a block, or many rows, so that most tasks come to many tiny batches. Of twins, children and catalog less
+# than half goes.
 FILL = """
-create table visits (id int, at timestamptz) with (fillfactor = 10);
+create table visits (id int, at timestamptz, note char(140) default 'n') with (fillfactor = 10);
 insert into visits select i, now() - case when i % 3 = 0 then interval '1 day' else interval '40 days' end
 from generate_series(1, 3000) i;
 create table samples (id int, at date);
 create index on samples (at);
-insert into samples select i, current_date - i % 60 from generate_series(1, 3000) i;
+insert into samples select i, current_date - i % 60 from generate_series(1, 8000) i;
 do $$
 declare name text; ends int;
 begin
@@ -37,19 +39,20 @@ end $$;
 create table audits_rest partition of audits default;
 create table parents (id int primary key);
 insert into parents select i from generate_series(1, 500) i;
-create table children (id int primary key, parent text, at timestamptz) with (fillfactor = 10);
+create table children (id int primary key, parent text, at timestamptz, note char(100) default 'n')
+with (fillfactor = 10);
 alter table parents add code varchar(10);
 update parents set code = id;
 insert into children select i, nullif(i % 700, 0)::text,
     now() - case when i % 10 = 0 then interval '1 hour' else interval '3 days' end
 from generate_series(1, 3000) i;
 create table twins (id int primary key, key uuid, at timestamp);
-insert into twins select i, md5((i % 2000)::text)::uuid, timestamp '2024-01-01' + i % 7 * interval '1 day'
-from generate_series(1, 3000) i;
+insert into twins select i, md5((i % 6000)::text)::uuid, timestamp '2024-01-01' + i % 7 * interval '1 day'
+from generate_series(1, 9000) i;
 create table catalog (hash text, uses int);
-insert into catalog select 'h' || i, i % 3 from generate_series(1, 600) i;
+insert into catalog select 'h' || i, i % 3 from generate_series(1, 3000) i;
 create table uses (id int, hashes text[]);
-insert into uses select i, array['h' || i, 'h' || i + 100] from generate_series(1, 300) i;
+insert into uses select i, array['h' || i, 'h' || i + 500] from generate_series(1, 1500) i;
 analyze;
 """
 RULES = """
@@ -92,7 +95,14 @@ references = [{{ table = "uses", column = "hashes" }}]
 count_column = "uses"
 """
 POLICY = RULES.format(archive="")
+ARCHIVED = ("visits", "samples", "twins", "children")
+"""Tables whose rules may have an archive."""
 _KEEP, _GRACE = timedelta(days=30), timedelta(days=1)
+
+
+def policy(archive: Path | None) -> str:
+    """The rules, with that folder as their archive or without one."""
+    return POLICY if archive is None else RULES.format(archive=f'archive = "{archive.as_uri()}"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,19 @@ async def test_after_a_kill_the_next_runs_come_to_what_the_oracle_says(
         await round_.sound("SIGKILL of the process")
 
 
+@pytest.mark.parametrize("schedule", rounds("archive"))
+async def test_after_a_kill_with_an_archive_its_sums_match(
+    server: Server, state: State, tmp_path: Path, schedule: Schedule
+) -> None:
+    async with begun(schedule, state, server, tmp_path, archive=True) as round_:
+        process = await round_.started()
+        await round_.reached(process, schedule.chance.randrange(state.gone * 7 // 10))
+        await asyncio.sleep(schedule.chance.uniform(0, 0.02))
+        round_.hits = int(await round_.killed(process))
+        await round_.done()
+        await round_.sound("SIGKILL of the process, rules with an archive")
+
+
 @pytest.mark.parametrize("schedule", rounds("sigterm"))
 async def test_a_stop_signal_ends_the_run_after_the_batch_at_hand_and_the_next_goes_on(
     server: Server, state: State, tmp_path: Path, schedule: Schedule

@@ -25,6 +25,8 @@ _CASES = [
     (Blow.RESET, Place.COMMITTED),
     (Blow.HOLE, Place.COMMIT),
     (Blow.RESET, Place.DETACHED),
+    (Blow.RESET, Place.COPIED),
+    (Blow.HOLE, Place.COPIED),
 ]
 """Taken in turn, so that a few rounds see as many as they can."""
 _SHORT = {"MAINTENANCE_BUDGET": "4s", "MAINTENANCE_CONNECT_TIMEOUT": "1s", "PGSSLMODE": "disable"}
@@ -36,9 +38,15 @@ _PATIENCE = 90.0
 async def usual(server: Server, state: State, tmp_path_factory: pytest.TempPathFactory) -> Mapping[Place, int]:
     """How many messages of each place a run has that nobody disturbs."""
     folder = tmp_path_factory.mktemp("usual")
-    async with begun(of("usual", 0), state, server, folder) as round_, proxied(server.host, server.port) as proxy:
-        await round_.ended(await round_.started(PGPORT=str(proxy.port), **_SHORT), 0)
-        return dict(proxy.passed)
+    passed: dict[Place, int] = {}
+    for number, archive in enumerate((True, False)):
+        async with (
+            begun(of("usual", number), state, server, folder, archive=archive) as round_,
+            proxied(server.host, server.port) as proxy,
+        ):
+            await round_.ended(await round_.started(PGPORT=str(proxy.port), **_SHORT), 0)
+            passed.update(proxy.passed)
+    return passed
 
 
 async def _struck(round_: Round, proxy: Proxy, strike: Strike) -> bool:
@@ -71,7 +79,10 @@ async def test_after_a_broken_network_the_next_runs_come_to_what_the_oracle_says
     delay = schedule.chance.uniform(0.001, 0.03) if blow is Blow.LATENCY else 0.0
     # A run may have fewer messages than usual: then once more, at an earlier one.
     for number in (int(usual[place] * part) + 1, int(usual[place] * part / 3) + 1):
-        async with begun(schedule, state, server, tmp_path) as round_, proxied(server.host, server.port) as proxy:
+        async with (
+            begun(schedule, state, server, tmp_path, archive=place is Place.COPIED) as round_,
+            proxied(server.host, server.port) as proxy,
+        ):
             if await _struck(round_, proxy, Strike(blow=blow, place=place, number=number, delay=delay)):
                 await proxy.heal()
                 await round_.done()

@@ -57,13 +57,13 @@ class Writers:
 
     async def twin(self, connection: Connection, new: int) -> None:
         """A new duplicate, older or newer than those that are there."""
-        key, at = self.chance.randrange(2000), _START + timedelta(days=self.chance.randrange(12))
+        key, at = self.chance.randrange(6000), _START + timedelta(days=self.chance.randrange(12))
         await connection.execute("insert into twins values ($1, md5($2::int::text)::uuid, $3)", new, key, at)
         self.twins[new] = key, at
 
     async def touch(self, connection: Connection, _: int) -> None:
         """A duplicate becomes the newest of its key, or so it may."""
-        id_ = self.chance.randrange(1, 3001)
+        id_ = self.chance.randrange(1, 9001)
         sql = "update twins set at = at + interval '5 days' where id = $1 returning at"
         at = await connection.fetchval(sql, id_)
         if at is not None:

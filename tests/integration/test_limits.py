@@ -103,7 +103,7 @@ async def test_a_plan_ends_with_the_word_that_lets_exactly_it_pass(database: Dat
 
     run = await database.cli_json("run", task, "--approve", word)
     assert (run["status"], run["rows"]) == ("succeeded", document["steps"][0]["rows"])
-    assert run["note"] == f"approved by {word}"
+    assert run["approve"] == word
     again = await database.cli("run", task, "--approve", word)
     assert again.returncode == 2
     assert "there is nothing to approve" in again.stderr

@@ -25,6 +25,7 @@ def test_nothing_was_lost() -> None:
     ("kind", "faults"),
     [
         ("kill", ("SIGKILL",)),
+        ("archive", ("SIGKILL of the process, rules with an archive",)),
         ("crash", ("crash of",)),
         ("failover", ("failover",)),
         ("network", ("reset", "black hole", "latency", "refused")),
