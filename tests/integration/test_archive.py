@@ -204,6 +204,17 @@ async def test_a_role_with_the_granted_rights_can_archive(database: Database, sh
     async with member(database, "archivist", least(given)) as plain:
         run = await database.run("retention", target=plain)
         assert (run.status, run.rows) == (RunStatus.SUCCEEDED, 3)
+        # Who may not ask for the server's identifier calls it by its host.
+        await database.execute("insert into log values (1, '2001-01-01')")
+        await database.execute("revoke execute on function pg_control_system() from public")
+        try:
+            assert (await database.run("retention", target=plain)).rows == 1
+        finally:
+            await database.execute("grant execute on function pg_control_system() to public")
+    assert {path.relative_to(shelf).parts[0] for path in objects(shelf)} >= {"127%2E0%2E0%2E1"}
+    document = await database.cli_json("archives")
+    assert [len(document["archives"]), document["others"]] == [1, [f"127%2E0%2E0%2E1/{database.name}"]]
+    assert (await restored(database, run.id + 1, "--origin", document["others"][0]))[0]["inserted"] == 1
 
 
 async def test_the_demo_fleet_comes_back_byte_for_byte(fleet: Database, shelf: Path) -> None:
