@@ -35,6 +35,8 @@ class Writers:
     touched: dict[int, datetime] = field(default_factory=dict)
     """Twins that were given a newer moment."""
     children: set[int] = field(default_factory=set)
+    """Those of devices that came back, written in the transaction that brought them back, or after it."""
+    new_children: set[int] = field(default_factory=set)
     registered: set[int] = field(default_factory=set)
     """Parents that were gone and are back."""
     written: int = 0
@@ -42,7 +44,7 @@ class Writers:
     @property
     def added(self) -> int:
         """Rows that were not there before."""
-        return len(self.visits) + len(self.twins) + len(self.children) + len(self.registered)
+        return len(self.visits) + len(self.twins) + len(self.new_children) + len(self.registered)
 
     async def refresh(self, connection: Connection, _: int) -> None:
         """As an upsert of a row that expires."""
@@ -70,14 +72,18 @@ class Writers:
             self.touched[id_] = max(at, self.touched.get(id_, at))
 
     async def register(self, connection: Connection, new: int) -> None:
-        """A device registers anew while its orphans are deleted, then writes a row that is old enough to be judged."""
+        """A device registers anew while its orphans are deleted, writes to them, and adds one that is old enough."""
         device = self.chance.randrange(501, 700)
         parent = "insert into parents values ($1::int, $1::int::text) on conflict do nothing"
         await connection.execute(parent, device)
+        back = await connection.fetch(
+            "update children set note = 'b' where parent = $1::int::text returning id", device
+        )
         child = "insert into children values ($1, $2::int::text, now() - interval '3 days')"
         await connection.execute(child, new, device)
         self.registered.add(device)
-        self.children.add(new)
+        self.new_children.add(new)
+        self.children |= {new, *(row["id"] for row in back)}
 
     async def write(self, database: Database, until: asyncio.Event) -> None:
         """Write with hardly a rest; who loses a deadlock has committed nothing."""
