@@ -17,8 +17,10 @@ from tests.sessions import application
 
 _NEW = 1_000_000
 """Ids of rows that the application adds are greater."""
-_SESSIONS = 2
+_SESSIONS = 4
 _PAUSE = 0.001
+_SLOW, _OPEN = 0.3, 0.01
+"""Of the transactions that stay open for a while, the share and the seconds."""
 _START = datetime(2024, 1, 1)  # noqa: DTZ001 - the column has no zone
 
 
@@ -98,6 +100,9 @@ class Writers:
                     # One transaction for all statements of an act; it is remembered once its last one was taken.
                     async with connection.transaction():
                         await act(connection, new)
+                        if self.chance.random() < _SLOW:
+                            # So that a batch comes to wait for it, and judges what it finds then.
+                            await asyncio.sleep(_OPEN)
                 except asyncpg.DeadlockDetectedError:
                     continue
                 await asyncio.sleep(_PAUSE)
@@ -105,7 +110,7 @@ class Writers:
 
 @asynccontextmanager
 async def writing(database: Database, chance: random.Random) -> AsyncIterator[Writers]:
-    """An application of two sessions at work inside the block."""
+    """An application of several sessions at work inside the block."""
     writers, over = Writers(chance=chance), asyncio.Event()
     tasks = [asyncio.create_task(writers.write(database, over)) for _ in range(_SESSIONS)]
     try:
