@@ -33,7 +33,7 @@ bench: $(VENV)/.dev ## Measure ours against what one would write by hand (10 min
 	  $(if $(PLOT),--plot "$(PLOT)") $(if $(FULL),--full) $(ARGS)
 
 faults: $(VENV)/.dev ## Kill, crash and cut off real runs (ROUNDS=full: half an hour), and look that nothing is lost
-	FAULT_ROUNDS="$(or $(ROUNDS),few)" FAULT_SEED="$(SEED)" FAULT_JSON="$(JSON)" "$(python)" -m pytest tests/faults \
+	FAULT_ROUNDS="$(or $(ROUNDS),few)" FAULT_SEED="$(SEED)" FAULT_JSON="$(JSON)" "$(python)" -m pytest -o faulthandler_timeout=900 tests/faults \
 	  $(if $(ONLY),-k "$(ONLY)") $(ARGS)
 
 test: lint types layers pytest ## Check everything: lint, types, layers, tests

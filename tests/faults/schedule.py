@@ -24,7 +24,7 @@ COUNTS = {
     "refusal": (6, 48),
     "disk": (1, 10),
     "connections": (2, 10),
-    "busy": (2, 40),
+    "busy": (1, 40),
     "ddl": (3, 30),
     "schedulers": (1, 20),
     "hung": (1, 10),

@@ -17,8 +17,10 @@ from tests.sessions import application
 
 _NEW = 1_000_000
 """Ids of rows that the application adds are greater."""
-_SESSIONS = 2
+_SESSIONS = 4
 _PAUSE = 0.001
+_SLOW, _OPEN = 0.3, 0.01
+"""Of the transactions that stay open for a while, the share and the seconds."""
 _START = datetime(2024, 1, 1)  # noqa: DTZ001 - the column has no zone
 
 
@@ -35,6 +37,8 @@ class Writers:
     touched: dict[int, datetime] = field(default_factory=dict)
     """Twins that were given a newer moment."""
     children: set[int] = field(default_factory=set)
+    """Those of devices that came back, written in the transaction that brought them back, or after it."""
+    new_children: set[int] = field(default_factory=set)
     registered: set[int] = field(default_factory=set)
     """Parents that were gone and are back."""
     written: int = 0
@@ -42,7 +46,7 @@ class Writers:
     @property
     def added(self) -> int:
         """Rows that were not there before."""
-        return len(self.visits) + len(self.twins) + len(self.children) + len(self.registered)
+        return len(self.visits) + len(self.twins) + len(self.new_children) + len(self.registered)
 
     async def refresh(self, connection: Connection, _: int) -> None:
         """As an upsert of a row that expires."""
@@ -70,14 +74,18 @@ class Writers:
             self.touched[id_] = max(at, self.touched.get(id_, at))
 
     async def register(self, connection: Connection, new: int) -> None:
-        """A device registers anew while its orphans are deleted, then writes a row that is old enough to be judged."""
+        """A device registers anew while its orphans are deleted, writes to them, and adds one that is old enough."""
         device = self.chance.randrange(501, 700)
         parent = "insert into parents values ($1::int, $1::int::text) on conflict do nothing"
         await connection.execute(parent, device)
+        back = await connection.fetch(
+            "update children set note = 'b' where parent = $1::int::text returning id", device
+        )
         child = "insert into children values ($1, $2::int::text, now() - interval '3 days')"
         await connection.execute(child, new, device)
         self.registered.add(device)
-        self.children.add(new)
+        self.new_children.add(new)
+        self.children |= {new, *(row["id"] for row in back)}
 
     async def write(self, database: Database, until: asyncio.Event) -> None:
         """Write with hardly a rest; who loses a deadlock has committed nothing."""
@@ -92,6 +100,9 @@ class Writers:
                     # One transaction for all statements of an act; it is remembered once its last one was taken.
                     async with connection.transaction():
                         await act(connection, new)
+                        if self.chance.random() < _SLOW:
+                            # So that a batch comes to wait for it, and judges what it finds then.
+                            await asyncio.sleep(_OPEN)
                 except asyncpg.DeadlockDetectedError:
                     continue
                 await asyncio.sleep(_PAUSE)
@@ -99,7 +110,7 @@ class Writers:
 
 @asynccontextmanager
 async def writing(database: Database, chance: random.Random) -> AsyncIterator[Writers]:
-    """An application of two sessions at work inside the block."""
+    """An application of several sessions at work inside the block."""
     writers, over = Writers(chance=chance), asyncio.Event()
     tasks = [asyncio.create_task(writers.write(database, over)) for _ in range(_SESSIONS)]
     try:
