@@ -10,7 +10,7 @@ from datetime import datetime
 import asyncpg
 from asyncpg import Connection
 
-from maintenance import lag, switch
+from maintenance import lag, past, switch
 from maintenance.approval import approved
 from maintenance.budget import Budget
 from maintenance.catalog import database_bytes, find
@@ -115,7 +115,7 @@ class Conduct:
         execution = Execution(
             connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
             brake=await self._brake(run_id, outlook.limits), guards=guards,
-            others=OtherDeleters(jobs=await cron_jobs(self.connection), before=await self.ledger.deletions()),
+            others=OtherDeleters(jobs=await cron_jobs(self.connection), before=await past.deletions(self.connection)),
             witness=self.witness, run_id=run_id,
             whole=self.budget.left,
         )  # fmt: skip
@@ -123,7 +123,7 @@ class Conduct:
         halt = await switch.halt(self.connection)
         cut = halt is not None
         if not cut:
-            turns.carried.update(await self.ledger.carried())
+            turns.carried.update(await past.carried(self.connection))
             halt = await turns.take(early)
         for task in outlook.late:
             cut = cut or halt is not None
@@ -222,8 +222,8 @@ class _Outlook:
 
     async def planned_late(self, task: Task) -> list[Step]:
         """The steps of a task that looks at what those before it have changed."""
-        ledger = self.conduct.ledger
-        changed_at, took = await ledger.changed_at(), await ledger.took([task.name])
+        connection = self.conduct.connection
+        changed_at, took = await past.changed_at(connection), await past.took(connection, [task.name])
         return await self._plan([task], replace(self.survey, changed_at=changed_at, took=took))
 
     async def _plan(self, tasks: Iterable[Task], survey: Survey) -> list[Step]:

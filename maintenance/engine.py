@@ -9,7 +9,7 @@ from datetime import datetime
 
 from asyncpg import Connection
 
-from maintenance import lag, policy_file, switch
+from maintenance import lag, past, policy_file, switch
 from maintenance.approval import approval, numbers
 from maintenance.archive.store import required
 from maintenance.budget import Budget
@@ -58,8 +58,8 @@ async def planned(
             policy=policy,
             as_of=await clock(connection),
             counting=settings.count_timeout,
-            changed_at=await ledger.changed_at() if known else {},
-            took=await ledger.took([task.name for task in tasks if task.late]) if known else {},
+            changed_at=await past.changed_at(connection) if known else {},
+            took=await past.took(connection, [task.name for task in tasks if task.late]) if known else {},
             only_changed=only_changed(request.names),
         )
         await check(tasks, survey)

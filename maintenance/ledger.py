@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,25 +13,13 @@ from asyncpg import exceptions as pg
 from maintenance.catalog import bytes_of
 from maintenance.database import fetch_one
 from maintenance.errors import LedgerError
-from maintenance.models import Batch, Carried, Cursor, RunStatus, Step, StepStatus, StopReason, Took, Verdict
+from maintenance.models import Batch, Cursor, RunStatus, Step, StepStatus, StopReason, Verdict
 from maintenance.names import Fragment
 from maintenance.runs import Request, Run, StepResult
 from maintenance.sql import script, statement
 
 TABLES = ("run", "step", "pause", "archive")
 """The tables of the ledger, in schema `maintenance`."""
-_STARVED = (StopReason.BUDGET, StopReason.LAG, StopReason.ERROR)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deletions:
-    """What the server had counted when a step ended that deleted."""
-
-    total: int
-    """Rows deleted from the table by anybody since its statistics began."""
-    rows: int
-    """Those of the step."""
-    run_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,41 +191,6 @@ class Ledger:
         """Write down how a slice of a run ended that took `seconds`, and return the run as it stands."""
         await self.connection.execute(statement("ledger", "end_run"), run_id, status, stop_reason, error, seconds)
         return await self.known(run_id)
-
-    async def carried(self) -> dict[tuple[str, str, str], Carried]:
-        """What earlier runs left behind, by task, table and rule."""
-        unfinished = (
-            StepStatus.INTERRUPTED, StepStatus.FAILED, StepStatus.BLOCKED, StepStatus.PENDING, StepStatus.RUNNING,
-        )  # fmt: skip
-        return {
-            (row["task"], row["table_name"], row["rule"]): Carried(
-                strategy=row["strategy"],
-                cursor=json.loads(row["cursor"]) if row["cursor"] else None,
-                starved=row["began_at"] is None and row["stop_reason"] in _STARVED,
-                last_turn=row["last_turn"] or 0,
-            )
-            for row in await self.connection.fetch(statement("ledger", "carried"))
-            if row["status"] in unfinished
-        }
-
-    async def changed_at(self) -> dict[str, datetime]:
-        """When a run last deleted or rewrote rows of each table."""
-        rows = await self.connection.fetch(statement("ledger", "changed_at"))
-        return {row["table_name"]: row["changed_at"] for row in rows}
-
-    async def took(self, tasks: Iterable[str]) -> dict[tuple[str, str], Took]:
-        """How long the last turn of each step of these tasks took, by task and table."""
-        return {
-            (row["task"], row["table_name"]): Took(seconds=row["seconds"], size=row["bytes_before"], cut=row["cut"])
-            for row in await self.connection.fetch(statement("ledger", "took"), list(tasks))
-        }
-
-    async def deletions(self) -> dict[str, Deletions]:
-        """What was counted at the end of the last step of each table that deleted from it."""
-        return {
-            row["table_name"]: Deletions(total=row["deleted"], rows=row["rows"], run_id=row["run_id"])
-            for row in await self.connection.fetch(statement("ledger", "deletions"))
-        }
 
     async def deleted(self, oid: int) -> int | None:
         """Rows deleted from a table by anybody, ours of a moment ago among them; None where the server cannot tell yet.

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import asyncpg
 from asyncpg import Connection
 
-from maintenance.ledger import Deletions
 from maintenance.names import Table
+from maintenance.past import Deletions
 from maintenance.sql import statement
 
 _FILE = "other_deleters"

@@ -11,6 +11,7 @@ from maintenance.database import connected
 from maintenance.engine import performed
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, StepStatus, StopReason
+from maintenance.past import carried
 from maintenance.runs import Request
 from maintenance.sql import script
 from tests.databases import Database, step
@@ -162,9 +163,9 @@ async def test_a_step_that_never_got_its_turn_keeps_the_place_where_an_earlier_r
     await asyncio.sleep(0.001)
     starved = await performed(Request(names=("retention",)), database.settings, budget=cut)
     assert step(starved, "retention").stop_reason is StopReason.BUDGET
-    (carried,) = [c for c in (await Ledger(database.connection).carried()).values() if c.cursor is not None]
-    assert carried.cursor is not None
-    assert carried.cursor["block"] == 5
+    (left,) = [c for c in (await carried(database.connection)).values() if c.cursor is not None]
+    assert left.cursor is not None
+    assert left.cursor["block"] == 5
 
 
 async def test_installing_twice_changes_nothing_and_keeps_the_runs(database: Database) -> None:
