@@ -43,7 +43,7 @@ from maintenance.settings import Settings
 from maintenance.witness import Witness
 
 if TYPE_CHECKING:
-    from maintenance.shelves import Answer
+    from maintenance.answer import Answer
 
 EXIT_CODES = {
     RunStatus.SUCCEEDED: 0,
@@ -150,16 +150,15 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _install(options: argparse.Namespace) -> int:
-    async def make() -> None:
-        async with connected(_settings(options), name="maintenance install") as connection:
-            await Ledger(connection).install()
+    from maintenance.installs import install
 
-    asyncio.run(make())
-    if options.json:
-        _print_json({"installed": True})
-    else:
-        sys.stdout.write("The ledger is installed (schema maintenance).\n")
-    return 0
+    return _told(options, install(options, _settings(options)))
+
+
+def _sql_pg_cron(options: argparse.Namespace) -> int:
+    from maintenance.installs import script
+
+    return _told(options, script(options, _settings(options)))
 
 
 def _pause(options: argparse.Namespace) -> int:
@@ -260,7 +259,7 @@ def _print_json(document: Document) -> None:
 
 _VERBS = {
     "plan": _plan, "run": _run, "history": _history, "install": _install, "pause": _pause, "resume": _resume,
-    "archives": _archives, "restore": _restore, "sql grants": _sql_grants, "demo": _demo,
+    "archives": _archives, "restore": _restore, "sql grants": _sql_grants, "sql pg-cron": _sql_pg_cron, "demo": _demo,
 }  # fmt: skip
 
 

@@ -47,7 +47,9 @@ def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
     history = verbs.add("history", "Show the last runs from the ledger.")
     history.add_argument("--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)")
     history.add_argument("--run", metavar="ID", type=_positive, help="one run with its steps")
-    verbs.add("install", "Make the ledger's schema; safe to repeat.")
+    install = verbs.add("install", "Make the ledger's schema, or put the policy into pg_cron; safe to repeat.")
+    install.add_argument("--pg-cron", action="store_true", help="compile the policy, and let pg_cron run it")
+    install.add_argument("--remove", action="store_true", help="take it out of pg_cron again; the ledger stays")
     pause = verbs.add("pause", "Pause all runs of the database, whoever schedules them, from their next batch on.")
     pause.add_argument("--reason", metavar="TEXT", help="why, for those who wonder")
     verbs.add("resume", "Let runs begin again.")
@@ -65,6 +67,13 @@ def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
     scripts = verbs.among("sql", "Print SQL for an administrator to run. Reads only.")
     grants = scripts.add("grants", "Print the grants that a role needs for the policy, and no others.")
     grants.add_argument("--role", metavar="NAME", required=True, help="the role; it need not exist yet")
+    compiled = scripts.add("pg-cron", "Print the policy compiled to procedures, and the jobs that call them.")
+    for added in (install, compiled):
+        added.add_argument("--daily", metavar="CRON", help="when to clean up, in GMT (default: 0 2 * * *)")
+        added.add_argument("--weekly", metavar="CRON", help="when the first VACUUM begins, in GMT (default: 0 3 * * 0)")
+        added.add_argument(
+            "--cron-database", metavar="NAME", help="where pg_cron keeps its jobs, if the server would not tell"
+        )
     text = "Start a PostgreSQL of its own, fill it with a demo fleet, and maintain it before your eyes."
     verbs.add("demo", text, targeted=False)
     return top

@@ -15,6 +15,7 @@ from maintenance.names import Fragment, Table
 from maintenance.obstacles import Obstacle, obstacles
 from maintenance.sql import statement
 from maintenance.tasks.survey import nodes
+from maintenance.verdicts import way_on
 
 _FILE = "guards"
 _MARGIN = 1.1
@@ -107,7 +108,7 @@ class Guards:
         allowed = self.approved.get(subject(step))
         stopped = None
         if excess is not None and ramp is None and (allowed is None or measure.going > margin(allowed)):
-            stopped = f"{excess}, so nothing was deleted; {_way_on(step)}"
+            stopped = f"{excess}, so nothing was deleted; {way_on(step.task)}"
         most = ramp
         if ramp is None and measure.exact:
             most = margin(measure.going)
@@ -235,10 +236,3 @@ def subject(step: Step) -> str:
 def _shares(step: Step) -> bool:
     """Whether the rule has a limit of its table's share."""
     return step.reach.max_fraction is not None and step.reach.max_fraction < 1
-
-
-def _way_on(step: Step) -> str:
-    return (
-        f"`python -m maintenance plan {step.task}` shows it and ends with the words that approve it; or raise the "
-        "limit in the policy, or set ramp = so many rows a run"
-    )

@@ -14,6 +14,9 @@ from maintenance.errors import LeaseHeld
 from maintenance.sql import statement
 
 _PAUSE = 0.5
+SKIPPED = (
+    "Another run holds the lease of this database ({holder}), so this one was skipped; the work waits for the next run."
+)
 
 
 @asynccontextmanager
@@ -33,10 +36,7 @@ async def lease(connection: Connection, patience: float = 0.0) -> AsyncIterator[
         # The server tells when a session began to its own role, and to those that may read all statistics.
         if row and row["backend_start"]:
             holder += f", since {row['backend_start']:%Y-%m-%d %H:%M} UTC"
-        raise LeaseHeld(
-            f"Another run holds the lease of this database ({holder}), so this one was skipped; "
-            "the work waits for the next run."
-        )
+        raise LeaseHeld(SKIPPED.format(holder=holder))
     try:
         yield
     finally:

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
 
 from rich.console import Console
 from rich.markup import escape
 
+from maintenance.answer import Answer
 from maintenance.archive.shelf import Entry
 from maintenance.console import grid_of, short, size
 from maintenance.documents import Document
 from maintenance.recovery import Listing, Recovery, Sought, archived, restored
 from maintenance.settings import Settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a verb found or did: as a document, and for a person."""
-
-    document: Document
-    show: Callable[[Console], None]
 
 
 def archives(options: argparse.Namespace, settings: Settings) -> Answer:

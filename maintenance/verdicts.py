@@ -25,6 +25,8 @@ _REMEDIES: dict[type[asyncpg.PostgresError], str] = {
     "its foreign key ON DELETE CASCADE, or this rule a `where`",
     pg.RestrictViolationError: "; rows of another table refer to what the rule would delete: give this rule a `where`",
 }
+HELD = " rows were locked by other transactions and were passed over; the next run takes them"
+"""What follows the number of rows that somebody held all along."""
 _HIDDEN = (
     "; its policies hide rows from this role, and what is hidden cannot be judged, so nothing was deleted: let the "
     "owner run this, or ALTER ROLE ... BYPASSRLS"
@@ -44,6 +46,19 @@ PAUSED = Verdict(
     stop_reason=StopReason.PAUSED,
     message="all runs of this database were paused; `python -m maintenance resume` lets the next run go on from here",
 )
+
+
+def remedies() -> dict[str, str]:
+    """What to do about some of the server's refusals, by their SQLSTATE, to follow its own words."""
+    return {str(kind.sqlstate): text for kind, text in _REMEDIES.items()}
+
+
+def way_on(task: str) -> str:
+    """What to do about a limit that has stopped a rule."""
+    return (
+        f"`python -m maintenance plan {task}` shows it and ends with the words that approve it; or raise the "
+        "limit in the policy, or set ramp = so many rows a run"
+    )
 
 
 def failure(connection: Connection, error: asyncpg.PostgresError) -> Verdict:
@@ -116,5 +131,5 @@ def held(rows: int) -> Verdict:
     return Verdict(
         status=StepStatus.INTERRUPTED,
         stop_reason=StopReason.LOCK,
-        message=f"{rows:,} rows were locked by other transactions and were passed over; the next run takes them",
+        message=f"{rows:,}{HELD}",
     )

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from maintenance.ledger import Ledger
 from maintenance.models import Cursor, Settled, StopReason
+from tests.compiled import call, compile_policy
 from tests.databases import Database
 
 # In CI the same examples come every time; elsewhere each session has its own, and a failing one is printed.
@@ -40,8 +41,9 @@ PAIRS = (
 )  # fmt: skip
 AGES = {"1 day": timedelta(days=1), "36 hours": timedelta(hours=36), "1 week 00:30": timedelta(days=7, minutes=30)}
 MOMENTS = ("timestamptz", "timestamp", "date")
-LIMITS = st.none() | st.lists(st.integers(1, 4), min_size=1, max_size=5)
-"""None: the engine runs the steps. Numbers: the sizes of batches, each third of which is taken up as by another run."""
+LIMITS = st.none() | st.just([]) | st.lists(st.integers(1, 4), min_size=1, max_size=5)
+"""None: the engine runs the steps. Numbers: the sizes of batches, each third of which is taken up as by another run. No
+numbers: the procedures that the policy is compiled to do it all."""
 _ENDS = {-(10**6): datetime.min.replace(tzinfo=UTC), 10**6: datetime.max.replace(tzinfo=UTC)}
 HOURS = st.none() | st.integers(-60, 60) | st.sampled_from([0, *_ENDS])
 
@@ -89,8 +91,13 @@ async def swept(database: Database, task: str, limits: list[int] | None) -> Outc
     """One run of a task, by the engine or by hand in batches of these sizes."""
     await Ledger(database.connection).install()
     await database.execute("truncate maintenance.run cascade")
-    if limits is None:
-        run = await database.run(task, batch_target=0.0005)
+    if not limits:
+        if limits is None:
+            run = await database.run(task, batch_target=0.0005)
+        else:
+            await compile_policy(database, batch_target=0.0005)
+            run = await call(database)
+            assert run.scheduler == "pg_cron"
         rows, updated = (sum(s.rows for s in run.steps), sum(s.updated for s in run.steps))
         return Outcome(run.as_of, rows, updated, {s.stop_reason for s in run.steps})
     plan = await database.plan(task)

@@ -54,7 +54,7 @@ with referenced as materialized ({uses})
 select entry.ctid, referenced.uses is null as unused
 from only {table} as entry
 left join referenced on referenced.value {equals} entry.{column}
-where entry.ctid >= $1::tid and entry.ctid < $2::tid and entry.{column} is not null
+where entry.ctid >= {first}::tid and entry.ctid < {last}::tid and entry.{column} is not null
   and (referenced.uses is null {changed})
 for update of entry {patience};
 
@@ -63,7 +63,7 @@ with referenced as materialized ({uses})
 select count(*)
 from only {table} as entry
 left join referenced on referenced.value {equals} entry.{column}
-where entry.ctid >= $1::tid and entry.ctid < $2::tid and entry.{column} is not null
+where entry.ctid >= {first}::tid and entry.ctid < {last}::tid and entry.{column} is not null
   and (referenced.uses is null {changed});
 
 -- name: judged
@@ -72,7 +72,7 @@ target as materialized (
     select entry.ctid as address, referenced.uses
     from only {table} as entry
     left join referenced on referenced.value {equals} entry.{column}
-    where entry.ctid = any ($1::tid[]) and entry.{column} is not null and (referenced.uses is null {changed})
+    where entry.ctid = any ({first}::tid[]) and entry.{column} is not null and (referenced.uses is null {changed})
 )
 
 -- name: delete_claimed

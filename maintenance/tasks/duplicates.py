@@ -19,6 +19,8 @@ from maintenance.tasks.survey import Draft, Survey, Task, accepted, located, pro
 
 _CHUNK = 100
 """Rows that the pass hands out at a time."""
+MISSED = " rows were written to meanwhile and are left to the next run"
+"""What follows the number of rows that are not what they were in the pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,25 +108,25 @@ class DuplicatesStep(Step):
             return Batch(cursor=following, done=False, paced=False, found=found)
         position, count = int(cursor["position"] or 0), max(limit // _CHUNK, 1)
         await connection.execute(self.key.sql("move", self.leaf, position=Fragment(f"{position:d}")))
-        chunks = await connection.fetch(self.key.sql("fetch", self.leaf, limit=Fragment(f"{count:d}")))
-        pairs = _Pairs.joined(chunks)
+        fetched = await connection.fetch(self.key.sql("fetch", self.leaf, limit=Fragment(f"{count:d}")))
+        pairs = _Pairs.joined(fetched)
         patience = heap.patience(cursor)
-        rows = await self._delete(connection, pairs, patience) if chunks else 0
+        rows = await self._delete(connection, pairs, patience) if fetched else 0
         missed, passed_over = int(cursor.get("missed") or 0), int(cursor.get("held") or 0)
         if patience is heap.PASS_OVER:
             passed_over += pairs.count - rows
         else:
             missed += pairs.count - rows
         following = {
-            **heap.without_hurry(cursor), "position": position + len(chunks), "missed": missed, "held": passed_over,
+            **heap.without_hurry(cursor), "position": position + len(fetched), "missed": missed, "held": passed_over,
         }  # fmt: skip
-        if len(chunks) == count:
+        if len(fetched) == count:
             return Batch(rows=rows, cursor=following, done=False)
         await connection.execute(self.key.sql("release", self.leaf))
         if missed + passed_over and not cursor.get("again"):
             # The application wrote to some of them since the pass; what they are now, only another one tells.
             return Batch(rows=rows, cursor={"position": 0, "again": 1}, done=False)
-        note = f"{missed:,} rows were written to meanwhile and are left to the next run" if missed else None
+        note = f"{missed:,}{MISSED}" if missed else None
         return Batch(rows=rows, held=passed_over, cursor=following, done=True, note=note)
 
     async def _pass(self, connection: Connection, *, release: bool) -> int:
@@ -132,11 +134,8 @@ class DuplicatesStep(Step):
         if release:
             await connection.execute(self.key.sql("release", self.leaf))
         await connection.execute(self.key.sql("sorted", self.leaf))
-        find = Fragment(self.key.sql("find", self.leaf))
-        homes = Fragment("null" if self.key.among == self.leaf.table else statement(NAME, "homes"))
-        size = Fragment(f"{_CHUNK:d}")
-        chunks = Fragment(self.key.sql("chunks", self.leaf, find=find, homes=homes, chunk=size))
-        await connection.execute(self.key.sql("hold", self.leaf, find=chunks))
+        find = Fragment(chunks(self.key, self.leaf))
+        await connection.execute(self.key.sql("hold", self.leaf, find=find))
         # The pass itself, here and not at the commit, where no time-out would end it.
         moved = await connection.execute(self.key.sql("move_all", self.leaf))
         whole = int(moved.split()[-1]) - 1
@@ -164,6 +163,13 @@ class DuplicatesStep(Step):
     def go_on(self, cursor: Cursor) -> Cursor | None:
         """With a new pass."""
         return None
+
+
+def chunks(key: Key, leaf: Leaf) -> str:
+    """The query of the pass: who loses, and to whom, in parallel arrays of a hundred."""
+    find = Fragment(key.sql("find", leaf))
+    homes = Fragment("null" if key.among == leaf.table else statement(NAME, "homes"))
+    return key.sql("chunks", leaf, find=find, homes=homes, chunk=Fragment(f"{_CHUNK:d}"))
 
 
 def drafts(policy: Policy) -> list[Draft]:

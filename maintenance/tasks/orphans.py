@@ -32,6 +32,8 @@ class Orphaned:
     """Whether the parent has anything to say."""
     aged: Fragment
     bound: datetime | date | None
+    moment: str | None = None
+    """The type of the column that ages, where one does."""
 
     def sql(self, name: str, table: Table, **more: Fragment) -> str:
         """A statement of orphans.sql for these rows of a table; its first values are `values`."""
@@ -137,7 +139,7 @@ async def _plan(rule: Orphans, name: TableName, survey: Survey) -> list[Step]:
     if isinstance(relation, Settled):
         return [relation]
     parent = await find(survey.connection, rule.parent)
-    orphaned = await _orphaned(rule, survey, relation, parent)
+    orphaned = await orphaned_of(rule, survey, relation, parent)
     steps: list[Step] = []
     for leaf in relation.leaves:
         key = None
@@ -147,11 +149,12 @@ async def _plan(rule: Orphans, name: TableName, survey: Survey) -> list[Step]:
             steps.append(await _step(rule, survey, leaf, relation, orphaned))
         else:
             why = f"the foreign key {key} leaves no orphans"
-            steps.append(proven(NAME, leaf, _subject(rule), _text(rule), why))
+            steps.append(proven(NAME, leaf, subject_of(rule), text_of(rule), why))
     return steps
 
 
-def _subject(rule: Orphans) -> str:
+def subject_of(rule: Orphans) -> str:
+    """What the rule is about."""
     return f"{rule.column} -> {rule.parent}.{rule.parent_column}"
 
 
@@ -159,15 +162,22 @@ def _aged(rule: Orphans) -> str:
     return f" and {rule.age_column} is older than {rule.grace}" if rule.grace else ""
 
 
-def _text(rule: Orphans) -> str:
-    return f"{_subject(rule)}{_aged(rule)}"
+def text_of(rule: Orphans) -> str:
+    """The whole rule, in the ledger's words."""
+    return f"{subject_of(rule)}{_aged(rule)}"
 
 
-async def _orphaned(rule: Orphans, survey: Survey, relation: Relation, parent: Relation | None) -> Orphaned:
+async def orphaned_of(rule: Orphans, survey: Survey, relation: Relation, parent: Relation | None) -> Orphaned:
+    """The rows of a table that the rule is about.
+
+    Raises:
+        PolicyError: the columns do not fit each other.
+    """
     column = relation.column(rule.column)
-    aged, bound = Fragment("true"), None
+    aged, bound, type_ = Fragment("true"), None, None
     if rule.grace is not None and rule.age_column is not None:
         moment = Moment.of(relation, rule.age_column)
+        type_ = str(moment.type)
         bound = moment.bound(await cutoff(survey, rule.grace, f"{relation.table}: grace"))
         aged = Fragment(f"child.{moment.column.sql} operator(pg_catalog.<) $1::{moment.type}")
     parentless, witness = Fragment("true"), Fragment("false")
@@ -180,7 +190,7 @@ async def _orphaned(rule: Orphans, survey: Survey, relation: Relation, parent: R
         parentless = Fragment(match if rule.allow_empty_parent else f"{match} and {witness}")
     found = Orphaned(
         column=column, parent=parent.table if parent else None, parentless=parentless, witness=witness, aged=aged,
-        bound=bound,
+        bound=bound, moment=type_,
     )  # fmt: skip
     what = f"{relation.table}.{rule.column} cannot be compared with {rule.parent}.{rule.parent_column}; use one type"
     await accepted(survey, found.sql("count", relation.table), what)
@@ -194,8 +204,8 @@ async def _step(rule: Orphans, survey: Survey, leaf: Leaf, relation: Relation, o
     return OrphansStep(
         table=leaf.table,
         oid=leaf.oid,
-        subject=_subject(rule),
-        rule=_text(rule),
+        subject=subject_of(rule),
+        rule=text_of(rule),
         rows=rows,
         exact=exact,
         depends=(orphaned.parent,) if orphaned.parent else (),
@@ -203,11 +213,12 @@ async def _step(rule: Orphans, survey: Survey, leaf: Leaf, relation: Relation, o
         orphaned=orphaned,
         whole=relation.table,
         reach=rule.reach,
-        parentless=None if rule.allow_empty_parent else _alone(rule, relation, orphaned.parent),
+        parentless=None if rule.allow_empty_parent else alone(rule, relation, orphaned.parent),
     )
 
 
-def _alone(rule: Orphans, relation: Relation, parent: Table | None) -> str:
+def alone(rule: Orphans, relation: Relation, parent: Table | None) -> str:
+    """What the guard says where the parent is no witness."""
     fact = (
         f"{rule.parent} is absent"
         if parent is None

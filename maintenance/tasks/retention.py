@@ -49,16 +49,7 @@ async def _plan(rule: Retention, survey: Survey) -> list[Step]:
     relation = await located(survey, NAME, rule.table)
     if isinstance(relation, Settled):
         return [relation]
-    moment = Moment.of(relation, rule.column)
-    if re.fullmatch(r"\s*[\d.]+\s*", rule.keep):
-        raise PolicyError(f"{relation.table}: keep = {rule.keep!r} has no unit; write one such as '30 days'.")
-    whole = Expired(
-        table=relation.table, alias=quoted(relation.table.name), moment=moment,
-        bound=moment.bound(await cutoff(survey, rule.keep, f"{relation.table}: keep")),
-        where=await condition(survey, relation, rule.where),
-        only=Fragment("" if relation.partitioned else "only"),
-    )  # fmt: skip
-    whole = await kept(rule, relation, whole, survey.connection)
+    whole = await expired_of(rule, relation, survey)
     ranges = await parts(survey.connection, relation, whole)
     plain = rule.where is None and rule.keep_per_key is None
     may_drop = bool(ranges) and rule.partitions == "drop" and plain
@@ -74,6 +65,24 @@ async def _plan(rule: Retention, survey: Survey) -> list[Step]:
                 why = ", row by row as the rule has an archive"
             steps.append(replace(step, summary=step.summary + why))
     return steps
+
+
+async def expired_of(rule: Retention, relation: Relation, survey: Survey) -> Expired:
+    """The rows of a table that the rule is about, by the cutoff of this run.
+
+    Raises:
+        PolicyError: the rule does not fit the table.
+    """
+    moment = Moment.of(relation, rule.column)
+    if re.fullmatch(r"\s*[\d.]+\s*", rule.keep):
+        raise PolicyError(f"{relation.table}: keep = {rule.keep!r} has no unit; write one such as '30 days'.")
+    whole = Expired(
+        table=relation.table, alias=quoted(relation.table.name), moment=moment,
+        bound=moment.bound(await cutoff(survey, rule.keep, f"{relation.table}: keep")),
+        where=await condition(survey, relation, rule.where),
+        only=Fragment("" if relation.partitioned else "only"),
+    )  # fmt: skip
+    return await kept(rule, relation, whole, survey.connection)
 
 
 def _spared(rule: Retention, ranges: tuple[Part, ...], *, whole_parts: bool) -> set[int]:
@@ -110,7 +119,7 @@ async def _step(rule: Retention, survey: Survey, relation: Relation, whole: Expi
     rows, exact = await survey.count(expired.sql("count"), expired.bound)
     if rows is None:
         rows = await survey.estimate(expired.sql("find"), expired.bound)
-    extra = (f" and {rule.where}" if rule.where else "") + floors(rule)
+    extra = besides(rule)
     way = await _way(rule, survey, leaf, expired)
     return way.kind(
         table=leaf.table,
@@ -123,17 +132,22 @@ async def _step(rule: Retention, survey: Survey, relation: Relation, whole: Expi
         expired=replace(expired, indexed=expired.where) if way.partial else expired,
         whole=whole,
         reach=rule.reach,
-        claims=await _looks_elsewhere(survey, rule),
+        claims=await judges_others(survey, rule),
         lockable=way.lockable,
         empties=None if rule.allow_empty else would_empty(rule, relation),
     )
+
+
+def besides(rule: Retention) -> str:
+    """What the rule asks for besides an age, in words."""
+    return (f" and {rule.where}" if rule.where else "") + floors(rule)
 
 
 async def _way(rule: Retention, survey: Survey, leaf: Leaf, expired: Expired) -> _Way:
     """By the index where that visits less of the heap than one pass over it, as far as statistics know."""
     column = expired.moment.column
     form = await shape(survey.connection, leaf, column)
-    if await _looks_elsewhere(survey, rule):
+    if await judges_others(survey, rule):
         why = "in one pass, as the condition looks at other rows"
         return _Way(kind=HeapRetention, why=why, lockable=form.lockable)
     indexes = await leading_indexes(survey.connection, leaf, column)
@@ -171,7 +185,8 @@ async def _fitting(survey: Survey, expired: Expired, partial: set[str]) -> str |
     return next((str(node["Index Name"]) for node in read if node.get("Index Name") in partial), None)
 
 
-async def _looks_elsewhere(survey: Survey, rule: Retention) -> bool:
+async def judges_others(survey: Survey, rule: Retention) -> bool:
+    """Whether the rule looks at other rows than the one that it judges, so that rows are locked first."""
     return rule.keep_per_key is not None or await looks_elsewhere(survey, rule.where)
 
 

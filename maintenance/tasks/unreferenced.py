@@ -37,7 +37,7 @@ class Usage:
     def sql(self, name: str, table: Table, **more: Fragment) -> str:
         """A statement of unreferenced.sql for the catalog, or one of its partitions."""
         slots = {"table": table.sql, "column": self.column.sql, "equals": self.equals, "uses": self.uses}
-        slots["changed"] = Fragment("")
+        slots |= {"changed": Fragment(""), "first": Fragment("$1"), "last": Fragment("$2"), **more}
         if self.count_column is not None:
             slots["count_column"] = self.count_column.sql
             slots["changed"] = Fragment(statement(NAME, "changed", **slots))
@@ -149,7 +149,7 @@ async def _plan(rule: Unreferenced, survey: Survey) -> list[Step]:
     if isinstance(relation, Settled):
         return [relation]
     found = [(reference, await find(survey.connection, reference.table)) for reference in rule.references]
-    usage = _usage(rule, relation, found)
+    usage = usage_of(rule, relation, found)
     what = f"{relation.table}.{rule.column} cannot be compared with its references; give them one type"
     await accepted(survey, usage.sql("find", relation.table, only=Fragment("")), what)
     if rule.count_column:
@@ -158,7 +158,12 @@ async def _plan(rule: Unreferenced, survey: Survey) -> list[Step]:
     return [await _step(rule, survey, leaf, relation.table, usage, found) for leaf in relation.leaves]
 
 
-def _usage(rule: Unreferenced, relation: Relation, found: Found) -> Usage:
+def usage_of(rule: Unreferenced, relation: Relation, found: Found) -> Usage:
+    """What refers to the catalog, as far as it is there.
+
+    Raises:
+        PolicyError: a reference is misspelt.
+    """
     uses: list[Fragment] = []
     witnesses: list[Fragment] = []
     sources: list[Column] = []
@@ -227,13 +232,27 @@ async def _step(rule: Unreferenced, survey: Survey, leaf: Leaf, whole: Table, us
         whole=whole,
         reach=rule.reach,
         usage=usage,
-        silences=() if rule.allow_empty_parent else tuple(
-            (name, statement("survey", "any_row", table=source.sql) if source else None)
-            for name, source in sources.items()
-        ),
-        remedy=f"so rows of {whole} would wrongly count as unreferenced and nothing was deleted; if that is meant, "
-        "set allow_empty_parent = true on this rule",
-    )  # fmt: skip
+        silences=silences(rule, found),
+        remedy=remedy(whole),
+    )
+
+
+def silences(rule: Unreferenced, found: Found) -> tuple[tuple[str, str | None], ...]:
+    """Each referencing table with the question whether it has rows, as `UnreferencedStep` has them."""
+    if rule.allow_empty_parent:
+        return ()
+    sources = {str(reference.table): relation.table if relation else None for reference, relation in found}
+    return tuple(
+        (name, statement("survey", "any_row", table=source.sql) if source else None) for name, source in sources.items()
+    )
+
+
+def remedy(whole: Table) -> str:
+    """What every message of the guard ends with."""
+    return (
+        f"so rows of {whole} would wrongly count as unreferenced and nothing was deleted; if that is meant, set "
+        "allow_empty_parent = true on this rule"
+    )
 
 
 TASK = Task(name=NAME, drafts=drafts)

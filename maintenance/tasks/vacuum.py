@@ -98,7 +98,7 @@ async def _plan(survey: Survey) -> list[Step]:
         VacuumStep(
             table=table, rows=0, exact=True, need=need, oid=row["oid"], jobs=rule.jobs,
             summary=f"{why}; without buffer_usage_limit, which came with PostgreSQL 16" if lacking else why,
-            options=_options(rule, major, aged=_is_aged(rule, row)),
+            options=options(rule, major, aged=_is_aged(rule, row)),
             expected=expected(sizes.get(row["oid"]), took.get(str(table)), others),
             closing=statement(UPKEEP, "vacuum_database") if major >= NEWER_OPTIONS else None,
         )
@@ -137,17 +137,19 @@ def _is_aged(rule: Vacuum, row: Record) -> bool:
     return bool(max(row["xid_age"], row["multixact_age"]) > rule.xid_age)
 
 
-def _options(rule: Vacuum, major: int, *, aged: bool) -> Fragment:
-    options = [Fragment("analyze"), Fragment(f"truncate {'true' if rule.truncate else 'false'}")]
+def options(rule: Vacuum, major: int, *, aged: bool, alone: bool = False) -> Fragment:
+    """The options of a VACUUM; one that is made `alone` sees to the horizon of the database itself."""
+    found = [Fragment("analyze"), Fragment(f"truncate {'true' if rule.truncate else 'false'}")]
     if aged:
-        options.append(Fragment("freeze"))
+        found.append(Fragment("freeze"))
     if rule.parallel is not None:
-        options.append(Fragment(f"parallel {rule.parallel:d}"))
+        found.append(Fragment(f"parallel {rule.parallel:d}"))
     if major >= NEWER_OPTIONS:
-        options.append(Fragment("skip_database_stats"))
+        if not alone:
+            found.append(Fragment("skip_database_stats"))
         if rule.buffer_usage_limit is not None:
-            options.append(Fragment(f"buffer_usage_limit {literal(rule.buffer_usage_limit)}"))
-    return listed(options)
+            found.append(Fragment(f"buffer_usage_limit {literal(rule.buffer_usage_limit)}"))
+    return listed(found)
 
 
 def _major(survey: Survey) -> int:

@@ -1,0 +1,18 @@
+"""Answer: what a verb found or did, as a document and for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from maintenance.documents import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a verb found or did: as a document, and for a person."""
+
+    document: Document
+    show: Callable[[Console], None]
