@@ -18,8 +18,7 @@ resource "azapi_resource" "workspace" {
       features         = { disableLocalAuth = true }
     }
   }
-  response_export_values = ["properties.customerId"]
-  depends_on             = [terraform_data.combination]
+  depends_on = [terraform_data.combination]
 }
 
 # The connection string says where to send, and gives no right to: only the identity may write.

@@ -19,13 +19,13 @@ resource "azurerm_role_assignment" "this" {
 }
 
 # The Logic Apps fetch the key of the two functions that they call when they call them, so it stands nowhere. No built-in
-# role allows that alone.
+# role allows that alone. A role can be defined for a group, and is assigned for the app only.
 resource "azurerm_role_definition" "caller" {
   count             = var.enable_logic_app ? 1 : 0
   name              = "${var.name} caller"
-  scope             = azapi_resource.app[0].id
+  scope             = local.resource_group.id
   description       = "Reads the keys of single functions of ${var.name}, not those of the host."
-  assignable_scopes = [azapi_resource.app[0].id]
+  assignable_scopes = [local.resource_group.id]
   permissions {
     actions = ["Microsoft.Web/sites/functions/listkeys/action"]
   }

@@ -18,7 +18,6 @@ mock_provider "azapi" {
         properties = {
           ConnectionString = "InstrumentationKey=mocked"
           defaultHostName  = "my-app.azurewebsites.net"
-          customerId       = "mocked"
           primaryEndpoints = { blob = "https://myapp.blob.core.windows.net/" }
         }
       }
