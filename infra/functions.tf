@@ -10,7 +10,7 @@ resource "azurerm_service_plan" "this" {
 }
 
 # Through azapi, as azurerm_function_app_flex_consumption always writes a connection string AzureWebJobsStorage, with an
-# empty key: https://github.com/hashicorp/terraform-provider-azurerm/issues/29993. The plan takes neither
+# empty key: https://github.com/hashicorp/terraform-provider-azurerm/issues/29693. The plan takes neither
 # FUNCTIONS_WORKER_RUNTIME nor FUNCTIONS_EXTENSION_VERSION: the runtime is in functionAppConfig.
 # https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations
 resource "azapi_resource" "app" {
