@@ -46,7 +46,7 @@ resource "azurerm_monitor_diagnostic_setting" "environment" {
 
 resource "azurerm_container_app_job" "this" {
   for_each                     = local.jobs
-  name                         = substr("${var.name}-${each.key}", 0, 32)
+  name                         = "${trimsuffix(substr(var.name, 0, 18), "-")}-${each.key}" # 32 characters at most
   resource_group_name          = local.resource_group.name
   location                     = var.location
   container_app_environment_id = azurerm_container_app_environment.this[0].id

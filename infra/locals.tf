@@ -61,6 +61,18 @@ resource "terraform_data" "combination" {
       error_message = "A private endpoint to PostgreSQL needs postgres_server_id; set enable_postgres_endpoint = false where there is one already."
     }
     precondition {
+      condition = !var.enable_private_network || var.network == null || (
+        (!var.enable_functions || try(var.network.functions_subnet_id, null) != null)
+        && (!var.enable_container_job || try(var.network.containers_subnet_id, null) != null)
+        && (length(local.endpoints) == 0 || try(var.network.endpoints_subnet_id, null) != null)
+      )
+      error_message = "network lacks a subnet: functions_subnet_id with enable_functions, containers_subnet_id with enable_container_job, endpoints_subnet_id for private endpoints."
+    }
+    precondition {
+      condition     = can(regex("^[a-z0-9]{3,24}$", local.storage_name))
+      error_message = "The storage account's name must be 3 to 24 of a-z and 0-9; set storage_name."
+    }
+    precondition {
       condition     = length(var.http_allowed_principals) == 0 || var.http_application_id != null
       error_message = "http_allowed_principals needs http_application_id: without App Service Authentication anybody could write any name."
     }

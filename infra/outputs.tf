@@ -38,6 +38,11 @@ output "identity_id" {
   value       = azurerm_user_assigned_identity.this.id
 }
 
+output "tenant_id" {
+  description = "Tenant of the identity, for a workflow."
+  value       = data.azurerm_client_config.this.tenant_id
+}
+
 output "postgres_host" {
   description = "PGHOST."
   value       = local.postgres_host

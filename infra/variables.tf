@@ -4,8 +4,8 @@ variable "name" {
   description = "Name of the app, unique in all of Azure, and the first part of all other names."
   type        = string
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]{1,30}[a-z0-9]$", var.name))
-    error_message = "It must be 3 to 32 of a-z, 0-9 and -, begin with a letter and not end with -."
+    condition     = can(regex("^[a-z](-?[a-z0-9])+$", var.name)) && length(var.name) >= 3 && length(var.name) <= 32
+    error_message = "It must be 3 to 32 of a-z, 0-9 and single dashes, begin with a letter and not end with a dash."
   }
 }
 

@@ -95,6 +95,17 @@ run "an_existing_network_and_server" {
   }
 }
 
+run "a_network_without_the_subnet_that_is_needed_is_refused" {
+  command = plan
+  variables {
+    enable_private_network = true
+    enable_container_job   = true
+    container_image        = "ghcr.io/me/pg-maintenance:1"
+    network                = { functions_subnet_id = "/subnets/functions", endpoints_subnet_id = "/subnets/endpoints" }
+  }
+  expect_failures = [terraform_data.combination]
+}
+
 run "containers_in_the_network" {
   variables {
     enable_private_network = true

@@ -78,6 +78,19 @@ run "a_container_job_for_each_group_in_place_of_the_timers" {
   }
 }
 
+run "job_names_of_a_long_app_name_stay_apart" {
+  variables {
+    name                 = "a-name-that-is-a-b-rather-long-1"
+    storage_name         = "short"
+    enable_container_job = true
+    container_image      = "ghcr.io/me/pg-maintenance:1"
+  }
+  assert {
+    condition     = toset(output.container_job_names) == toset(["a-name-that-is-a-b-daily-cleanup", "a-name-that-is-a-b-weekly-vacuum"])
+    error_message = "names have 32 characters at most"
+  }
+}
+
 run "a_container_job_alone" {
   variables {
     enable_container_job = true

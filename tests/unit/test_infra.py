@@ -117,7 +117,8 @@ def test_queries_read_fields_and_attributes_that_are_documented() -> None:
     records = read("docs/telemetry.md").split("## Log records")[1]
     assert fields - {"event"} <= set(re.findall(r"`(\w+)`", records))
     attributes = set(re.findall(r'Properties\["([\w.]+)"\]', queries))
-    assert fields and attributes
+    assert fields
+    assert attributes
     assert attributes - {"db.namespace"} <= {name for metric in METRICS for name in metric.attributes}
 
 
