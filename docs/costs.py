@@ -21,7 +21,7 @@ def amount(text: str, names: dict[str, float]) -> float:
             case ast.Name(id=name):
                 return names[name]
             case ast.BinOp(left=left, op=op, right=right):
-                return _OPERATORS[type(op)](value(left), value(right))
+                return float(_OPERATORS[type(op)](value(left), value(right)))
         raise ValueError(f"{text!r} is not a sum or product of numbers and {sorted(names)}.")
 
     return value(ast.parse(text, mode="eval").body)

@@ -1,6 +1,16 @@
 # What a plain `terraform apply` makes: the Functions app, and nothing with a password in it.
 
+# The mocks have IDs of the right form, as the providers look at them even so.
 mock_provider "azurerm" {
+  mock_data "azurerm_client_config" {
+    defaults = {
+      subscription_id = "99999999-9999-9999-9999-999999999999"
+      tenant_id       = "88888888-8888-8888-8888-888888888888"
+    }
+  }
+  mock_resource "azurerm_resource_group" {
+    defaults = { id = "/subscriptions/s/resourceGroups/g" }
+  }
   mock_resource "azurerm_user_assigned_identity" {
     defaults = {
       id           = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i"
@@ -8,19 +18,38 @@ mock_provider "azurerm" {
       principal_id = "22222222-2222-2222-2222-222222222222"
     }
   }
+  mock_resource "azurerm_monitor_action_group" {
+    defaults = { id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Insights/actionGroups/a" }
+  }
 }
 
 mock_provider "azapi" {
   mock_resource "azapi_resource" {
-    defaults = {
-      id = "/subscriptions/s/resourceGroups/g/providers/P/t/mocked"
-      output = {
-        properties = {
-          ConnectionString = "InstrumentationKey=mocked"
-          defaultHostName  = "my-app.azurewebsites.net"
-          primaryEndpoints = { blob = "https://myapp.blob.core.windows.net/" }
-        }
-      }
+    defaults = { id = "/subscriptions/s/resourceGroups/g/providers/P/t/mocked" }
+  }
+  override_resource {
+    target = azapi_resource.storage
+    values = {
+      id     = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/myapp"
+      output = { properties = { primaryEndpoints = { blob = "https://myapp.blob.core.windows.net/" } } }
+    }
+  }
+  override_resource {
+    target = azapi_resource.app
+    values = {
+      id     = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/sites/my-app"
+      output = { properties = { defaultHostName = "my-app.azurewebsites.net" } }
+    }
+  }
+  override_resource {
+    target = azapi_resource.workspace
+    values = { id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces/my-app-logs" }
+  }
+  override_resource {
+    target = azapi_resource.insights
+    values = {
+      id     = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Insights/components/my-app"
+      output = { properties = { ConnectionString = "InstrumentationKey=mocked" } }
     }
   }
 }

@@ -1,6 +1,16 @@
 # The network: of our own, or an existing one; and a server of our own.
 
+# The mocks have IDs of the right form, as the providers look at them even so.
 mock_provider "azurerm" {
+  mock_data "azurerm_client_config" {
+    defaults = {
+      subscription_id = "99999999-9999-9999-9999-999999999999"
+      tenant_id       = "88888888-8888-8888-8888-888888888888"
+    }
+  }
+  mock_resource "azurerm_resource_group" {
+    defaults = { id = "/subscriptions/s/resourceGroups/g" }
+  }
   mock_resource "azurerm_user_assigned_identity" {
     defaults = {
       id           = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/i"
@@ -8,19 +18,62 @@ mock_provider "azurerm" {
       principal_id = "22222222-2222-2222-2222-222222222222"
     }
   }
+  mock_resource "azurerm_monitor_action_group" {
+    defaults = { id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Insights/actionGroups/a" }
+  }
+  mock_resource "azurerm_container_app_environment" {
+    defaults = { id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.App/managedEnvironments/e" }
+  }
+  mock_resource "azurerm_virtual_network" {
+    defaults = { id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v" }
+  }
+  override_resource {
+    target = azurerm_subnet.this["functions"]
+    values = { id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/functions" }
+  }
+  override_resource {
+    target = azurerm_subnet.this["containers"]
+    values = { id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/containers" }
+  }
+  override_resource {
+    target = azurerm_subnet.this["endpoints"]
+    values = { id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/endpoints" }
+  }
+  mock_resource "azurerm_network_security_group" {
+    defaults = { id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/networkSecurityGroups/n" }
+  }
+  mock_resource "azurerm_private_dns_zone" {
+    defaults = { id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/privateDnsZones/mocked" }
+  }
 }
 
 mock_provider "azapi" {
   mock_resource "azapi_resource" {
-    defaults = {
-      id = "/subscriptions/s/resourceGroups/g/providers/P/t/mocked"
-      output = {
-        properties = {
-          ConnectionString = "InstrumentationKey=mocked"
-          defaultHostName  = "my-app.azurewebsites.net"
-          primaryEndpoints = { blob = "https://myapp.blob.core.windows.net/" }
-        }
-      }
+    defaults = { id = "/subscriptions/s/resourceGroups/g/providers/P/t/mocked" }
+  }
+  override_resource {
+    target = azapi_resource.storage
+    values = {
+      id     = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Storage/storageAccounts/myapp"
+      output = { properties = { primaryEndpoints = { blob = "https://myapp.blob.core.windows.net/" } } }
+    }
+  }
+  override_resource {
+    target = azapi_resource.app
+    values = {
+      id     = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Web/sites/my-app"
+      output = { properties = { defaultHostName = "my-app.azurewebsites.net" } }
+    }
+  }
+  override_resource {
+    target = azapi_resource.workspace
+    values = { id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.OperationalInsights/workspaces/my-app-logs" }
+  }
+  override_resource {
+    target = azapi_resource.insights
+    values = {
+      id     = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Insights/components/my-app"
+      output = { properties = { ConnectionString = "InstrumentationKey=mocked" } }
     }
   }
 }
@@ -46,7 +99,7 @@ run "a_network_of_our_own" {
     error_message = "the storage is closed to the internet"
   }
   assert {
-    condition     = azapi_resource.app[0].body.properties.virtualNetworkSubnetId == azurerm_subnet.this["functions"].id
+    condition     = endswith(azapi_resource.app[0].body.properties.virtualNetworkSubnetId, "/subnets/functions")
     error_message = "the app is in its subnet"
   }
   assert {
@@ -72,9 +125,9 @@ run "an_existing_network_and_server" {
     enable_private_network   = true
     enable_postgres_endpoint = false
     network = {
-      functions_subnet_id = "/subnets/functions"
-      endpoints_subnet_id = "/subnets/endpoints"
-      dns_zone_ids        = { blob = "/zones/blob", queue = "/zones/queue" }
+      functions_subnet_id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/functions"
+      endpoints_subnet_id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/endpoints"
+      dns_zone_ids        = { blob = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/privateDnsZones/privatelink.blob.core.windows.net", queue = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/privateDnsZones/privatelink.queue.core.windows.net" }
     }
   }
   assert {
@@ -82,15 +135,15 @@ run "an_existing_network_and_server" {
     error_message = "nothing of the network is made"
   }
   assert {
-    condition     = toset(keys(azurerm_private_endpoint.this)) == toset(["blob", "queue", "table"]) && alltrue([for endpoint in azurerm_private_endpoint.this : endpoint.subnet_id == "/subnets/endpoints"])
+    condition     = toset(keys(azurerm_private_endpoint.this)) == toset(["blob", "queue", "table"]) && alltrue([for endpoint in azurerm_private_endpoint.this : endpoint.subnet_id == "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/endpoints"])
     error_message = "endpoints for storage in the given subnet, none for PostgreSQL"
   }
   assert {
-    condition     = azapi_resource.app[0].body.properties.virtualNetworkSubnetId == "/subnets/functions"
+    condition     = azapi_resource.app[0].body.properties.virtualNetworkSubnetId == "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/functions"
     error_message = "the app is in the given subnet"
   }
   assert {
-    condition     = azurerm_private_endpoint.this["blob"].private_dns_zone_group[0].private_dns_zone_ids == tolist(["/zones/blob"]) && length(azurerm_private_endpoint.this["table"].private_dns_zone_group) == 0
+    condition     = azurerm_private_endpoint.this["blob"].private_dns_zone_group[0].private_dns_zone_ids == tolist(["/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/privateDnsZones/privatelink.blob.core.windows.net"]) && length(azurerm_private_endpoint.this["table"].private_dns_zone_group) == 0
     error_message = "the given zones, and none where none is given"
   }
 }
@@ -101,7 +154,7 @@ run "a_network_without_the_subnet_that_is_needed_is_refused" {
     enable_private_network = true
     enable_container_job   = true
     container_image        = "ghcr.io/me/pg-maintenance:1"
-    network                = { functions_subnet_id = "/subnets/functions", endpoints_subnet_id = "/subnets/endpoints" }
+    network                = { functions_subnet_id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/functions", endpoints_subnet_id = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/v/subnets/endpoints" }
   }
   expect_failures = [terraform_data.combination]
 }
@@ -114,7 +167,7 @@ run "containers_in_the_network" {
     container_image        = "ghcr.io/me/pg-maintenance:1"
   }
   assert {
-    condition     = azurerm_container_app_environment.this[0].infrastructure_subnet_id == azurerm_subnet.this["containers"].id && azurerm_container_app_environment.this[0].internal_load_balancer_enabled
+    condition     = endswith(azurerm_container_app_environment.this[0].infrastructure_subnet_id, "/subnets/containers") && azurerm_container_app_environment.this[0].internal_load_balancer_enabled
     error_message = "the environment is in its subnet, and takes nothing from outside"
   }
   assert {
