@@ -160,7 +160,7 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert tomllib.loads(read("pyproject.toml"))["project"]["version"] == maintenance.__version__
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "infra/requirements-checkov"])
 def test_compiled_requirements_pin_everything_that_is_asked_for(name: str) -> None:
     asked = {word(line) for line in read(f"{name}.in").splitlines() if re.match(r"[a-zA-Z]", line)}
     pinned = [line for line in read(f"{name}.txt").splitlines() if re.match(r"[a-zA-Z]", line)]
@@ -173,7 +173,7 @@ def test_the_development_requirements_pin_the_same_versions_as_the_services() ->
     assert service <= set(read("requirements-dev.txt").splitlines())
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev", "infra/requirements-checkov"])
 def test_every_direct_dependency_has_its_reason_in_contributing(name: str) -> None:
     asked = {word(line) for line in read(f"{name}.in").splitlines() if re.match(r"[a-zA-Z]", line)}
     explained = set(re.findall(r"^\| ([a-z0-9-]+) \|", read("CONTRIBUTING.md"), re.MULTILINE))
