@@ -135,7 +135,9 @@ class Conduct:
         steps = (await self.ledger.known(run_id)).steps
         size = await self._database_bytes()
         await self.connection.execute(statement("database", "commit_for_good"))
-        run = await self.ledger.end(run_id, *_concluded(steps, halt, cut=cut), seconds=time.monotonic() - began)
+        run = await self.ledger.end(
+            run_id, *_concluded(steps, halt, cut=cut), seconds=time.monotonic() - began, size=size
+        )
         self.witness.run_ended(run, size)
         return run
 

@@ -80,7 +80,7 @@ class Execution:
         deleted = await self.ledger.deleted(step.oid) if tally.rows else None
         await self.ledger.end_step(
             step_id, verdict, note=tally.told, deleted=deleted, size=size, seconds=seconds, paused=tally.paused,
-            batches=tally.unwritten,
+            batches=tally.unwritten, lags=(None, lag),
         )  # fmt: skip
         self.witness.ended(step, verdict, tally.outcome(seconds, size, lag))
         return verdict

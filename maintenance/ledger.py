@@ -155,14 +155,16 @@ class Ledger:
         paused: float = 0.0,
         batches: int = 0,
         deleted: int | None = None,
+        lags: tuple[float | None, float | None] = (None, None),
     ) -> None:
         """Write down how a step ended that took `seconds` in this slice, `paused` of them holding back.
 
-        `batches` of it were not written down yet; `deleted` is what the server has counted of deletes from its table.
+        `batches` of it were not written down yet; `deleted` is what the server has counted of deletes from its table;
+        `lags` are its retention lag when it began and when it ended, in seconds.
         """
         error = None if verdict.stop_reason is StopReason.DONE else verdict.message
         how = (verdict.status, verdict.stop_reason, note, error, verdict.sqlstate)
-        values = (*how, size, seconds, paused, batches, deleted)
+        values = (*how, size, seconds, paused, batches, deleted, *lags)
         await self.connection.execute(statement("ledger", "end_step"), step_id, *values)
 
     async def remark(self, run_id: int, note: str) -> None:
@@ -186,10 +188,21 @@ class Ledger:
         await self.connection.execute(statement("ledger", "remark_step"), step_id, note)
 
     async def end(
-        self, run_id: int, status: RunStatus, stop_reason: StopReason, error: str | None, *, seconds: float
+        self,
+        run_id: int,
+        status: RunStatus,
+        stop_reason: StopReason,
+        error: str | None,
+        *,
+        seconds: float,
+        size: int | None = None,
     ) -> Run:
-        """Write down how a slice of a run ended that took `seconds`, and return the run as it stands."""
-        await self.connection.execute(statement("ledger", "end_run"), run_id, status, stop_reason, error, seconds)
+        """Write down how a slice of a run ended that took `seconds`, and return the run as it stands.
+
+        `size` is that of the database by then, in bytes.
+        """
+        values = (run_id, status, stop_reason, error, seconds, size)
+        await self.connection.execute(statement("ledger", "end_run"), *values)
         return await self.known(run_id)
 
     async def deleted(self, oid: int) -> int | None:
@@ -248,6 +261,7 @@ def _run(row: Record, steps: tuple[StepResult, ...]) -> Run:
         scheduler=row["scheduler"], as_of=row["as_of"], started_at=row["started_at"], ended_at=row["ended_at"],
         rows=row["rows"], error=row["error"], tables=tuple(row["tables"]), requested_by=row["requested_by"],
         slices=row["slices"], budget=row["budget"], spent=row["spent"], note=row["note"], approve=row["approve"],
+        database_bytes=row["database_bytes"],
         steps=steps,
     )  # fmt: skip
 
@@ -259,7 +273,7 @@ def _result(row: Record) -> StepResult:
         batches=row["batches"], seconds=row["seconds"], paused=row["paused"], bytes_before=row["bytes_before"],
         bytes_after=row["bytes_after"], summary=row["summary"], note=row["note"], error=row["error"],
         sqlstate=row["sqlstate"], rule=row["rule"],
-        cursor=row["cursor"],
+        cursor=row["cursor"], lag_before=row["lag_before"], lag_after=row["lag_after"],
     )  # fmt: skip
 
 

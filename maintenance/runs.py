@@ -58,6 +58,10 @@ class StepResult:
     sqlstate: str | None
     rule: str
     cursor: str | None
+    lag_before: float | None = None
+    """Seconds for which the oldest thing that should be gone had been due when the step began; None if not known."""
+    lag_after: float | None = None
+    """The same when it ended; 0 where nothing is left."""
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -90,6 +94,8 @@ class Run:
     """What a person should know of it that is no error."""
     approve: str | None = None
     """The word by which somebody let pass what limits would have stopped."""
+    database_bytes: int | None = None
+    """Size of the database when the run ended."""
     steps: tuple[StepResult, ...] = ()
 
     @property

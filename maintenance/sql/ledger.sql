@@ -7,7 +7,7 @@ select r.oid is not null and s.oid is not null as made,
 from (select) as one
 left join pg_catalog.pg_namespace n on n.nspname = 'maintenance'
 left join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = 'run'
-left join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attname = 'approved' and not a.attisdropped
+left join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attname = 'database_bytes' and not a.attisdropped
 left join pg_catalog.pg_class s on s.relnamespace = n.oid and s.relname = 'step'
 left join pg_catalog.pg_class p on p.relnamespace = n.oid and p.relname = 'pause'
 left join pg_catalog.pg_class v on v.relnamespace = n.oid and v.relname = 'archive'
@@ -162,7 +162,7 @@ returning exists (select from maintenance.pause) as paused;
 update maintenance.step
 set status = $2, stop_reason = $3, note = coalesce($4, note), error = $5, sqlstate = $6, bytes_after = $7,
     seconds = greatest(seconds + $9, $8), paused = paused + $9, batches = batches + $10,
-    deleted = coalesce($11, deleted)
+    deleted = coalesce($11, deleted), lag_before = coalesce(lag_before, $12), lag_after = $13
 where id = $1;
 
 -- name: remark
@@ -179,7 +179,7 @@ update maintenance.step set note = concat_ws('; ', note, $2::text) where id = $1
 
 -- name: end_run
 update maintenance.run r
-set status = $2, stop_reason = $3, error = $4, spent = spent + $5, ended_at = clock_timestamp(),
+set status = $2, stop_reason = $3, error = $4, spent = spent + $5, database_bytes = coalesce($6, database_bytes), ended_at = clock_timestamp(),
     rows = (select coalesce(sum(s.rows), 0) from maintenance.step s where s.run_id = r.id)
 where id = $1;
 

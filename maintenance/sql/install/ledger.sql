@@ -41,7 +41,9 @@ create table if not exists maintenance.step (
 -- Columns and states that an older ledger lacks.
 alter table maintenance.step
     add column if not exists paused double precision not null default 0,
-    add column if not exists deleted bigint;
+    add column if not exists deleted bigint,
+    add column if not exists lag_before double precision,
+    add column if not exists lag_after double precision;
 alter table maintenance.run
     add column if not exists tables text[] not null default '{}',
     add column if not exists requested_by text,
@@ -52,6 +54,7 @@ alter table maintenance.run
     add column if not exists note text,
     add column if not exists approve text,
     add column if not exists approved text,
+    add column if not exists database_bytes bigint,
     drop constraint if exists run_status_check,
     add constraint run_status_check
         check (status in ('queued', 'running', 'succeeded', 'failed', 'skipped', 'interrupted'));

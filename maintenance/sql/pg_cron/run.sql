@@ -64,7 +64,8 @@ begin
     execute maintenance.cron_say('prune_archives') using p_keep;
     perform pg_catalog.set_config('synchronous_commit', 'on', false);
     execute maintenance.cron_say('end_run')
-    using p_run, v_status, v_reason, v_error, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - p_began);
+    using p_run, v_status, v_reason, v_error, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - p_began),
+        pg_catalog.pg_database_size(pg_catalog.current_database());
     commit;
     perform pg_catalog.pg_advisory_unlock(1296124238, 1);
     commit;
@@ -138,7 +139,8 @@ begin
             v_error := coalesce(a.message, case when not a.moved then pg_catalog.format(maintenance.cron_say('passed_over'), t.schema || '.' || t.name, t.sql) end);
         end if;
         execute maintenance.cron_say('end_step') using v_step, v_status, v_reason, null::text, v_error, a.state, null::bigint,
-            pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - v_began), 0::double precision, (a.moved is true)::int::bigint, null::bigint;
+            pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - v_began), 0::double precision, (a.moved is true)::int::bigint, null::bigint,
+            null::double precision, null::double precision;
         commit;
     end loop;
 end $$;

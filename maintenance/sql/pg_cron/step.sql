@@ -293,7 +293,8 @@ begin
         end if;
     end if;
     execute maintenance.cron_say('end_step') using p_step, status, reason, v_note, case when reason <> 'done' then message end, state,
-        null::bigint, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - v_began), 0::double precision, 0::bigint, null::bigint;
+        null::bigint, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - v_began), 0::double precision, 0::bigint, null::bigint,
+        null::double precision, null::double precision;
     commit;
 end $$;
 

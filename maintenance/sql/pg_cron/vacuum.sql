@@ -40,7 +40,8 @@ begin
         execute maintenance.cron_say('add_step') into v_step
         using v_run, 'vacuum', t.name, 'vacuum', '', 'by a job of its own', null::jsonb;
         execute maintenance.cron_say('end_step') using v_step, v_status, v_reason, null::text, v_error, null::text, null::bigint,
-            0::double precision, 0::double precision, (v_status = 'succeeded')::int::bigint, null::bigint;
+            0::double precision, 0::double precision, (v_status = 'succeeded')::int::bigint, null::bigint,
+            null::double precision, null::double precision;
         commit;
     end loop;
     call maintenance.cron_end(v_run, false, v_began, v_policy.ledger_keep);
