@@ -161,6 +161,14 @@ def _sql_pg_cron(options: argparse.Namespace) -> int:
     return _told(options, script(options, _settings(options)))
 
 
+def _check(options: argparse.Namespace) -> int:
+    from maintenance.checkup import check
+
+    answer, failed = check(options, _settings(options))
+    _told(options, answer)
+    return _FAILED if failed else 0
+
+
 def _pause(options: argparse.Namespace) -> int:
     async def set_() -> str:
         async with connected(_settings(options), name="maintenance pause") as connection:
@@ -258,7 +266,8 @@ def _print_json(document: Document) -> None:
 
 
 _VERBS = {
-    "plan": _plan, "run": _run, "history": _history, "install": _install, "pause": _pause, "resume": _resume,
+    "plan": _plan, "run": _run, "check": _check, "history": _history, "install": _install, "pause": _pause,
+    "resume": _resume,
     "archives": _archives, "restore": _restore, "sql grants": _sql_grants, "sql pg-cron": _sql_pg_cron, "demo": _demo,
 }  # fmt: skip
 

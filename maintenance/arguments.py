@@ -20,8 +20,8 @@ The database is the one of libpq's variables: PGHOST, PGPORT, PGDATABASE, PGUSER
 PGSSLROOTCERT. Our own settings start with MAINTENANCE_:
 {settings}
 
-Exit codes: 0 all done; 1 a step failed; 2 wrong use, settings or policy; 3 stopped with work left (budget, lock, guard,
-lag, paused); 4 skipped, another run holds the lease."""
+Exit codes: 0 all done; 1 a step failed, or check found an error; 2 wrong use, settings or policy; 3 stopped with work
+left (budget, lock, guard, lag, paused); 4 skipped, another run holds the lease."""
 
 
 def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
@@ -44,6 +44,8 @@ def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
                 "--approve", metavar="PLAN", help="let pass what limits stopped, as the plan's last line says"
             )
             added.add_argument("--budget", metavar="TIME", help="how long it may take, such as 8m (MAINTENANCE_BUDGET)")
+    check = verbs.add("check", "Find what stands in the way of the policy, or will: one finding a line. Reads only.")
+    check.add_argument("--fix-script", metavar="FILE", help="write the SQL that cures what was found; it is not run")
     history = verbs.add("history", "Show the last runs from the ledger.")
     history.add_argument("--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)")
     history.add_argument("--run", metavar="ID", type=_positive, help="one run with its steps")

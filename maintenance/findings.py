@@ -29,3 +29,5 @@ class Finding:
     """In words."""
     cure: str | None = None
     """The SQL that cures it, never applied by itself; None where no statement would."""
+    risky: bool = False
+    """Whether the cure takes away what somebody may still need, so that a script leaves it to the reader."""

@@ -118,7 +118,7 @@ async def grants(role: str, connection: Connection, policy: Policy) -> Grants:
         grants=(
             *(Grant(what=Fragment(what), role=role, about=about, why=why) for what, about, why in fixed),
             *_on_schemas(role, found),
-            *_on_tables(role, wanted),
+            *on_tables(role, wanted),
         ),
         memberships=memberships,
         monitoring=tuple(_monitoring(role, policy)),
@@ -143,7 +143,7 @@ def _on_schemas(role: str, found: Iterable[Finding]) -> Iterator[Grant]:
         yield Grant(what=Fragment(f"usage on schema {quoted(schema)}"), role=role, about=schema, why=why)
 
 
-def _on_tables(role: str, wanted: Iterable[Need]) -> Iterator[Grant]:
+def on_tables(role: str, wanted: Iterable[Need]) -> Iterator[Grant]:
     """One grant a table and privilege, with what all rules together need of it."""
     order = list(Privilege)
 

@@ -45,17 +45,20 @@ class OtherDeleters:
         return f"pg_cron deletes from it as well: {', '.join(names)}" if names else None
 
     def told(self, table: Table, total: int | None) -> str | None:
-        """Who else deleted from the table since our last step there; `total` are the deletes that were counted."""
+        """Who else deletes from the table, known or not; `total` are the deletes that were counted."""
+        return "; ".join(filter(None, (self.unknown(table, total), self.scheduled(table)))) or None
+
+    def unknown(self, table: Table, total: int | None) -> str | None:
+        """What somebody has deleted from the table since our last step there, in words."""
         last = self.before.get(str(table))
         # A total that is less than it was began anew: a crash, a reset, another table of that name.
         others = None if last is None or total is None or total < last.total else total - last.total
-        vanished = None
-        if last is not None and others is not None and others >= _FEW and others > last.rows:
-            vanished = (
-                f"since run {last.run_id} others deleted {others:,} rows of it, more than our rule did: the "
-                "application, another job, or foreign keys that cascade"
-            )
-        return "; ".join(filter(None, (vanished, self.scheduled(table)))) or None
+        if last is None or others is None or others < _FEW or others <= last.rows:
+            return None
+        return (
+            f"since run {last.run_id} others deleted {others:,} rows of it, more than our rule did: the "
+            "application, another job, or foreign keys that cascade"
+        )
 
 
 async def cron_jobs(connection: Connection) -> tuple[CronJob, ...]:

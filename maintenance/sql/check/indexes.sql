@@ -1,0 +1,76 @@
+-- name: all
+-- Each index with what two of them can be compared by. Partitions of a partitioned index are its own: they go with it.
+select i.indexrelid as oid, i.indrelid as "table", n.nspname as schema, c.relname as table_name, x.relname as name,
+       am.amname as method, i.indisunique as is_unique, i.indisvalid as valid, i.indisready as ready,
+       i.indisprimary or i.indisexclusion or i.indisreplident or exists (
+           select from pg_catalog.pg_constraint k where k.conindid = i.indexrelid
+       ) as needed,
+       i.indisclustered as clustered, i.indnkeyatts as keys, i.indnatts as columns_in_all,
+       i.indkey::int2[]::int[] as key, i.indclass::oid[]::bigint[] as classes, i.indcollation::oid[]::bigint[] as collations,
+       i.indoption::int2[]::int[] as options,
+       array(select a.attname::text from unnest(i.indkey::int2[]) with ordinality as at (number, place)
+             join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = at.number
+             where at.place <= i.indnkeyatts order by at.place) as columns,
+       pg_catalog.pg_get_expr(i.indpred, i.indrelid) as predicate, pg_catalog.pg_get_expr(i.indexprs, i.indrelid) as expressions,
+       x.relpages::bigint * pg_catalog.current_setting('block_size')::int as bytes,
+       pg_catalog.pg_stat_get_numscans(i.indexrelid) as scans, x.relispartition as part, x.relkind = 'I' as partitioned,
+       exists (
+           select from pg_catalog.pg_constraint k
+           where k.conrelid = i.indrelid and k.contype = 'f' and i.indkey[0] = any (k.conkey)
+       ) as serves_key
+from pg_catalog.pg_index i
+join pg_catalog.pg_class x on x.oid = i.indexrelid
+join pg_catalog.pg_am am on am.oid = x.relam
+join pg_catalog.pg_class c on c.oid = i.indrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where {of_users} and i.indislive
+order by n.nspname, c.relname, x.relname;
+
+-- name: building
+-- Indexes that a session is making at this moment are not valid yet.
+select p.index_relid as oid from pg_catalog.pg_stat_progress_create_index p where p.datid = (
+    select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()
+);
+
+-- name: counted_since
+-- Since when scans are counted: a server that never reset its statistics has them at least since it was started.
+select pg_catalog.date_part('epoch', pg_catalog.statement_timestamp()
+           - coalesce(s.stats_reset, pg_catalog.pg_postmaster_start_time())) as seconds
+from pg_catalog.pg_stat_database s where s.datname = pg_catalog.current_database();
+
+-- name: updated
+select c.oid, pg_catalog.pg_stat_get_tuples_updated(c.oid) as updates, pg_catalog.pg_stat_get_tuples_hot_updated(c.oid) as hot
+from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.relkind = 'r' and {of_users}
+  and pg_catalog.pg_stat_get_tuples_updated(c.oid) >= $1
+  and pg_catalog.pg_stat_get_tuples_hot_updated(c.oid) < $2 * pg_catalog.pg_stat_get_tuples_updated(c.oid);
+
+-- name: foreign_keys
+-- Those without an index whose first columns are the key's, in whatever order, and that has all rows.
+select k.conname::text as name, n.nspname as schema, c.relname as table_name, k.conrelid as "table", k.confrelid as parent,
+       pn.nspname as parent_schema, pc.relname as parent_name, k.confdeltype::text as action, c.relkind = 'p' as partitioned,
+       greatest(c.reltuples, 0)::bigint as rows,
+       array(select a.attname::text from unnest(k.conkey) with ordinality as at (number, place)
+             join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = at.number order by at.place) as columns
+from pg_catalog.pg_constraint k
+join pg_catalog.pg_class c on c.oid = k.conrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+join pg_catalog.pg_class pc on pc.oid = k.confrelid
+join pg_catalog.pg_namespace pn on pn.oid = pc.relnamespace
+where k.contype = 'f' and k.conparentid = 0 and {of_users}
+  and not exists (
+      select from pg_catalog.pg_index i
+      where i.indrelid = k.conrelid and i.indisvalid and i.indpred is null
+        and i.indnkeyatts >= cardinality(k.conkey)
+        and (select bool_and(i.indkey[place] = any (k.conkey)) from generate_series(0, cardinality(k.conkey) - 1) as place)
+  )
+order by n.nspname, c.relname, k.conname;
+
+-- name: leaf_rows
+-- Rows of a table with its partitions, as last counted.
+with recursive tree as (
+    select $1::oid as oid union all select i.inhrelid from tree join pg_catalog.pg_inherits i on i.inhparent = tree.oid
+)
+select coalesce(sum(greatest(c.reltuples, 0)) filter (where c.relkind = 'r'), 0)::bigint as rows
+from tree join pg_catalog.pg_class c on c.oid = tree.oid;
