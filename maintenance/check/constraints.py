@@ -142,7 +142,7 @@ async def _broken(view: View, task: str, relation: Relation, drafts: list[Draft]
     tables = [str(relation.table), *(str(leaf.table) for leaf in relation.leaves)]
     removed = (await view.rows("constraints", "removed", task, tables))[0]
     earlier = (
-        f"; in the last 30 days {removed['rows']:,} were deleted, by {removed['runs']:,} runs"
+        f"; in the last 30 days {removed['rows']:,} were deleted, in {removed['runs']:,} of the runs"
         if removed["rows"]
         else ""
     )
