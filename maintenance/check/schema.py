@@ -10,7 +10,7 @@ from maintenance.check.kinds import finding
 from maintenance.check.view import Look, View
 from maintenance.errors import PolicyError
 from maintenance.findings import Finding
-from maintenance.models import Settled, Step, StepStatus
+from maintenance.models import Settled, Step, StepStatus, StopReason
 from maintenance.names import quoted
 from maintenance.obstacles import Obstacle, obstacles
 from maintenance.planner import check, plan
@@ -71,10 +71,11 @@ def _settled(view: View, steps: Iterable[Step]) -> Iterator[Finding]:
         yield finding("policy.absent", table, fact)
     for step in settled:
         message = step.verdict.message or step.summary
-        if step.verdict.status in (StepStatus.FAILED, StepStatus.BLOCKED):
-            yield finding("policy.refused", f"{step.task} {step.table}", message)
-        elif step.verdict.status is StepStatus.INTERRUPTED:
+        # Who has the table at this moment tells nothing of tonight.
+        if step.verdict.status is StepStatus.INTERRUPTED or step.verdict.stop_reason is StopReason.LOCK:
             view.cannot_see("schema", f"{step.task} {step.table}", message)
+        elif step.verdict.status in (StepStatus.FAILED, StepStatus.BLOCKED):
+            yield finding("policy.refused", f"{step.task} {step.table}", message)
 
 
 def _hindered(step: Step, obstacle: Obstacle) -> Iterator[Finding]:

@@ -12,8 +12,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from maintenance.check.examination import LOOKS
 from maintenance.findings import Severity
 from tests.checks import POLICY, check, codes, keeper, make, only
@@ -57,12 +55,7 @@ async def test_the_demo_fleet_gets_nothing_but_advice_once_it_is_maintained(flee
         f"public.{name}" for name in
         ("applications", "displays", "hardware", "installs", "inventory", "network", "profiles", "security")
     ]  # fmt: skip
-    assert "in the last 30 days" in only_of(after.findings, "unique.missing", "public.hardware").fact
-
-
-def only_of(findings, code, subject):  # type: ignore[no-untyped-def]
-    (found,) = [one for one in findings if (one.code, one.subject) == (code, subject)]
-    return found
+    assert all("in the last 30 days" in one.fact for one in after.findings if one.code == "unique.missing")
 
 
 async def test_the_command_line_exits_1_on_errors_and_0_on_less(database: Database) -> None:
@@ -192,10 +185,8 @@ async def test_a_look_that_takes_too_long_is_said_and_stops_no_other(database: D
         began = time.monotonic()
         examination = await check(database, look=1.0)
         assert time.monotonic() - began < 1.5 * len(LOOKS)
-    assert "event" in " ".join(f"{one.what} {one.why}" for one in examination.unseen) or {
-        one.look for one in examination.unseen
-    } & {"schema", "privileges"}
-    assert {"server", "access", "runs", "horizon"} <= set(examination.looks)
+    assert any(one.look == "schema" for one in examination.unseen), examination.unseen
+    assert {"server", "access", "runs", "horizon", "indexes"} <= set(examination.looks)
 
 
 async def test_a_budget_that_is_used_up_is_said(database: Database) -> None:
@@ -276,16 +267,6 @@ async def test_two_thousand_tables_are_looked_at_in_time_and_told_in_few_lines(d
     assert len(lines) < 30
     assert "advice  index.redundant and 1,995 more; --json has all of them" in lines
     await database.execute("do $$ begin for n in 1..2000 loop execute format('drop table t%s', n); if n % 500 = 0 then commit; end if; end loop; end $$")
-
-
-@pytest.mark.parametrize("limits", [{"look": 0.06}])
-async def test_the_session_cannot_write(database: Database, limits: dict[str, float]) -> None:
-    await make(database)
-    tables = "select sum(n_tup_ins + n_tup_upd + n_tup_del) from pg_stat_xact_user_tables"
-    before = await database.values(tables)
-    examination = await check(database, **limits)
-    assert examination.findings or examination.unseen
-    assert await database.values(tables) == before
 
 
 async def test_settings_without_a_database_are_wrong_use(database: Database) -> None:

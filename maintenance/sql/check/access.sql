@@ -8,7 +8,7 @@ select pg_catalog.statement_timestamp() as as_of, current_user::text as role, pg
 select coalesce(s.ssl, false) as ssl, s.version as tls, pg_catalog.pg_backend_pid() as pid,
        pg_catalog.current_setting('lock_timeout') as lock_timeout,
        r.rolsuper as super, r.rolcreaterole as creates_roles, r.rolbypassrls as bypasses, r.rolreplication as replicates,
-       r.rolvaliduntil as until,
+       nullif(r.rolvaliduntil, 'infinity') as until,
        exists (
            select from pg_catalog.pg_roles a
            where a.rolname = 'azure_pg_admin' and pg_catalog.pg_has_role(a.oid, 'MEMBER')
