@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from asyncpg import Record
 
 from maintenance.amounts import size
-from maintenance.catalog import Leaf, Relation, find, leading_indexes
+from maintenance.catalog import Leaf, Relation, find
 from maintenance.check.kinds import finding
 from maintenance.check.view import Look, View
 from maintenance.errors import PolicyError
@@ -15,8 +15,6 @@ from maintenance.findings import Finding
 from maintenance.names import quoted
 from maintenance.policy import Retention
 from maintenance.tasks import retention
-
-_BY_INDEX = "keyset"
 
 
 async def _find(view: View) -> list[Finding]:
@@ -51,31 +49,23 @@ def _partitions(view: View, rule: Retention, relation: Relation, whole: int, *, 
 
 
 async def _unserved(view: View, rule: Retention, relation: Relation, large: dict[Leaf, int]) -> list[Finding]:
-    """Where the plan reads a large table from its first block to its last, as no index leads it to what is old."""
+    """Where a large table is read from its first block to its last, as no index leads to what is old."""
     column = relation.column(rule.column)
-    strategies = await _strategies(view, rule)
     found: list[Finding] = []
     for leaf, pages in large.items():
-        indexes = await leading_indexes(view.connection, leaf, column)
-        # With a whole index it is the share of what is due that decides, and that is different tomorrow.
-        if strategies.get(leaf.oid) in (None, _BY_INDEX) or any(not index.partial for index in indexes):
-            continue
+        try:
+            if await retention.served(rule, view.survey(), relation, leaf):
+                continue
+        except PolicyError:
+            # The look at the schema says so.
+            return []
         nearly = await view.rows("retained", "nearly", leaf.oid, rule.column)
-        amount = f"each run reads the {size(pages)} of its heap"
+        code = "index.unfit" if nearly else "index.missing"
+        why = _unfit(nearly[0], rule) if nearly else f"no index leads with {rule.column}"
+        fact = f"each run reads the {size(pages)} of its heap, as {why}"
         cure = f"create index concurrently on {leaf.table.sql} ({column.sql});"
-        if nearly:
-            fact = f"{amount}, as {_unfit(nearly[0], rule)}"
-            found.append(finding("index.unfit", str(leaf.table), fact, cure=cure))
-        else:
-            fact = f"{amount}, as no index leads with {rule.column}"
-            found.append(finding("index.missing", str(leaf.table), fact, cure=cure))
+        found.append(finding(code, str(leaf.table), fact, cure=cure))
     return found
-
-
-async def _strategies(view: View, rule: Retention) -> dict[int, str]:
-    drafts = retention.drafts(view.policy.model_copy(update={"retention": (rule,)}))
-    steps = [step for draft in drafts for step in await draft.plan(view.survey())]
-    return {step.oid: step.strategy for step in steps}
 
 
 def _unfit(row: Record, rule: Retention) -> str:

@@ -171,6 +171,20 @@ async def _way(rule: Retention, survey: Survey, leaf: Leaf, expired: Expired) ->
     return _Way(kind=KeysetRetention, why=f"by {name}", lockable=form.lockable, partial=fitting is not None)
 
 
+async def served(rule: Retention, survey: Survey, relation: Relation, leaf: Leaf) -> bool:
+    """Whether an index leads to all rows of the rule in a leaf, even where one pass over it should be faster today.
+
+    Raises:
+        PolicyError: the rule does not fit the table.
+    """
+    whole = await expired_of(rule, relation, survey)
+    indexes = await leading_indexes(survey.connection, leaf, whole.moment.column)
+    if any(not index.partial for index in indexes):
+        return True
+    expired = replace(whole, table=leaf.table, only=Fragment("only"))
+    return await _fitting(survey, expired, {index.name for index in indexes}) is not None
+
+
 async def _fitting(survey: Survey, expired: Expired, partial: set[str]) -> str | None:
     """The partial index that has all rows of the rule, by the word of the planner, which would read it in its order."""
     if not partial:

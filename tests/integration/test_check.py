@@ -199,7 +199,9 @@ async def test_a_budget_that_is_used_up_is_said(database: Database) -> None:
 
 async def test_a_role_without_any_privilege_gets_findings_and_no_traceback(database: Database) -> None:
     await make(database)
-    await database.execute(f"revoke all on schema public from public; revoke connect on database {database.name} from public")
+    await database.execute(
+        f"revoke all on schema public from public; revoke connect on database {database.name} from public"
+    )
     async with role(database, "grant connect on database {database} to {role}") as target:
         examination = await check(database, target=target)
         done = await database.cli("check", "--json", PGUSER=str(target.user), PGPASSWORD="plain")
@@ -266,7 +268,9 @@ async def test_two_thousand_tables_are_looked_at_in_time_and_told_in_few_lines(d
     lines = (await database.cli("check")).stdout.splitlines()
     assert len(lines) < 30
     assert "advice  index.redundant and 1,995 more; --json has all of them" in lines
-    await database.execute("do $$ begin for n in 1..2000 loop execute format('drop table t%s', n); if n % 500 = 0 then commit; end if; end loop; end $$")
+    await database.execute(
+        "do $$ begin for n in 1..2000 loop execute format('drop table t%s', n); if n % 500 = 0 then commit; end if; end loop; end $$"
+    )
 
 
 async def test_settings_without_a_database_are_wrong_use(database: Database) -> None:

@@ -146,9 +146,7 @@ async def test_the_end_of_a_major_version_by_the_servers_clock(database: Databas
     assert found == [["server.ended"], ["server.ending"], []]
 
 
-async def test_clocks_that_are_far_apart_stop_every_rule(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_clocks_that_are_far_apart_stop_every_rule(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     assert codes(await look(database, "server", policy="")) == []
     ahead = partial(astray, now=lambda: datetime.now(UTC) + timedelta(minutes=6))
     monkeypatch.setattr("maintenance.check.server.astray", ahead)
@@ -216,7 +214,12 @@ async def test_a_certificate_that_nobody_has_signed_is_a_finding(
 ) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text("")
-    own = {**tls.server.environment(), "PGHOST": NAME, "PGSSLROOTCERT": str(tls.wrong), "MAINTENANCE_POLICY": str(policy)}
+    own = {
+        **tls.server.environment(),
+        "PGHOST": NAME,
+        "PGSSLROOTCERT": str(tls.wrong),
+        "MAINTENANCE_POLICY": str(policy),
+    }
     for name, value in own.items():
         monkeypatch.setenv(name, value)
     found = only(await examined_target(environment.load(own)), "connection.refused")
@@ -239,7 +242,9 @@ async def test_a_password_where_entra_could_be(database: Database, host: str, au
     assert [one.code for one in rows if one.code.startswith("login.")] == found
 
 
-@pytest.mark.parametrize(("method", "found"), [("trust", ["login.weak"]), ("md5", ["login.weak"]), ("scram-sha-256", [])])
+@pytest.mark.parametrize(
+    ("method", "found"), [("trust", ["login.weak"]), ("md5", ["login.weak"]), ("scram-sha-256", [])]
+)
 async def test_a_login_that_proves_little_from_another_machine(
     database: Database, method: str, found: list[str]
 ) -> None:

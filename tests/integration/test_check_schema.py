@@ -75,9 +75,7 @@ async def test_a_table_that_somebody_has_for_himself_is_unseen_and_no_error(data
         ("create table more () inherits (event)", "delete.inherited", Severity.WARNING),
     ],
 )  # fmt: skip
-async def test_what_stands_in_the_way_of_a_delete(
-    database: Database, sql: str, code: str, severity: Severity
-) -> None:
+async def test_what_stands_in_the_way_of_a_delete(database: Database, sql: str, code: str, severity: Severity) -> None:
     await make(database)
     await database.execute("create function pass() returns trigger language plpgsql as 'begin return old; end'")
     assert codes(await look(database, "schema")) == []

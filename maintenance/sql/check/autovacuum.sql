@@ -38,7 +38,7 @@ with counted as (
 )
 select oid, schema, name, dead, last, threshold::bigint as threshold
 from counted
-where dead >= $1 and dead > $2 * threshold and (last is null or last < pg_catalog.statement_timestamp() - make_interval(secs => $3))
+where dead >= $1 and dead > $2::float8 * threshold and (last is null or last < pg_catalog.statement_timestamp() - make_interval(secs => $3::float8))
 order by dead desc;
 
 -- name: ages

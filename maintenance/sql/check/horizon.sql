@@ -6,7 +6,7 @@ select a.pid, a.usename::text as role, a.application_name as application, a.stat
 from pg_catalog.pg_stat_activity a
 where a.datname = pg_catalog.current_database() and a.pid <> pg_catalog.pg_backend_pid()
   and (a.backend_xmin is not null or a.backend_xid is not null) and a.backend_type in ('client backend', 'parallel worker')
-  and a.leader_pid is null and a.xact_start < pg_catalog.clock_timestamp() - make_interval(secs => $1)
+  and a.leader_pid is null and a.xact_start < pg_catalog.clock_timestamp() - make_interval(secs => $1::float8)
 order by a.xact_start;
 
 -- name: hidden
@@ -18,7 +18,7 @@ where a.datname = pg_catalog.current_database() and a.query = '<insufficient pri
 select p.gid, p.owner::text as role, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - p.prepared) as seconds,
        pg_catalog.age(p.transaction) as transactions
 from pg_catalog.pg_prepared_xacts p
-where p.database = pg_catalog.current_database() and p.prepared < pg_catalog.clock_timestamp() - make_interval(secs => $1)
+where p.database = pg_catalog.current_database() and p.prepared < pg_catalog.clock_timestamp() - make_interval(secs => $1::float8)
 order by p.prepared;
 
 -- name: slots

@@ -44,7 +44,7 @@ from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'r' and {of_users}
   and pg_catalog.pg_stat_get_tuples_updated(c.oid) >= $1
-  and pg_catalog.pg_stat_get_tuples_hot_updated(c.oid) < $2 * pg_catalog.pg_stat_get_tuples_updated(c.oid);
+  and pg_catalog.pg_stat_get_tuples_hot_updated(c.oid) < $2::float8 * pg_catalog.pg_stat_get_tuples_updated(c.oid);
 
 -- name: foreign_keys
 -- Those without an index whose first columns are the key's, in whatever order, and that has all rows.

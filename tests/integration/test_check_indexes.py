@@ -1,0 +1,360 @@
+"""`check`: indexes, constraints, partitions: each where it is needed, and where it is not."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from maintenance.findings import Severity
+from tests.checks import POLICY, codes, look, make, only
+from tests.databases import Database, connect
+from tests.sessions import counted
+
+_RULE = '[[retention]]\ntable = "log"\ncolumn = "at"\nkeep = "30 days"\n'
+_LARGE = {"large": 1}
+
+
+async def apply(database: Database, cure: str | None) -> None:
+    """The statements one by one, as psql sends them."""
+    assert cure is not None
+    for sql in cure.split(";\n"):
+        await database.execute(sql)
+
+
+# --- indexes among themselves
+
+
+@pytest.mark.parametrize(
+    ("indexes", "needless"),
+    [
+        ([], []),
+        (["a on t (x)", "b on t (y)"], []),
+        (["a on t (x)", "b on t (x, y)"], ["a"]),
+        (["a on t (x, y)", "b on t (x)"], ["b"]),
+        (["a on t (y, x)", "b on t (x)"], []),
+        (["a on t (x)", "b on t (x)"], ["b"]),
+        (["a on t (x)", "b on t (x desc)"], []),
+        (["a on t (x)", "b on t (x) where y > 1"], []),
+        (["a on t (x) where y > 1", "b on t (x, y) where y > 1"], ["a"]),
+        (["a on t (x) where y > 1", "b on t (x, y)"], []),
+        (["a on t (x)", "b on t using hash (x)"], []),
+        (["a on t (z text_pattern_ops)", "b on t (z, x)"], []),
+        (['a on t (z collate "C")', 'b on t (z collate "POSIX", x)'], []),
+        (["a on t (x)", "b on t ((y + 1), x)"], []),
+        (["a on t ((x + 1))", "b on t ((x + 1))"], ["b"]),
+        (["a on t ((x + 1))", "b on t ((x + 2))"], []),
+        (["a on t (x) include (z)", "b on t (x, y)"], []),
+        (["a on t (x) include (z)", "b on t (x, y) include (z)"], ["a"]),
+        (["a on t (x)", "b on t (x) include (z)"], ["a"]),
+    ],
+)
+async def test_a_redundant_index(database: Database, indexes: list[str], needless: list[str]) -> None:
+    await database.execute("create table t (x int, y int, z text)")
+    for index in indexes:
+        await database.execute(f"create index {index}")
+    examination = await look(database, "indexes", policy="")
+    assert codes(examination) == ["index.redundant"] * len(needless)
+    assert [one.fact.split()[2] for one in examination.findings] == needless
+    for one in examination.findings:
+        await apply(database, one.cure)
+    assert codes(await look(database, "indexes", policy="")) == []
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "alter table t add primary key (x)",
+        "alter table t add unique (x)",
+        "create unique index on t (x)",
+        "alter table t alter x set not null; create unique index i on t (x); alter table t replica identity using index i",
+    ],
+)
+async def test_an_index_that_keeps_something_is_never_redundant(database: Database, sql: str) -> None:
+    await database.execute(f"create table t (x int, y int); {sql}; create index on t (x, y)")
+    assert codes(await look(database, "indexes", policy="")) == []
+
+
+async def test_partitions_of_an_index_go_with_it(database: Database) -> None:
+    await database.execute(
+        "create table t (x int, y int) partition by list (x); create table t1 partition of t for values in (1);"
+        "create table t2 partition of t default; create index a on t (x); create index b on t (x, y)"
+    )
+    found = only(await look(database, "indexes", policy=""), "index.redundant")
+    assert (found.subject, found.cure) == ("public.t", 'drop index "public"."a";')
+    await apply(database, found.cure)
+    assert codes(await look(database, "indexes", policy="")) == []
+
+
+async def test_an_invalid_index(database: Database) -> None:
+    await database.execute("create table t (x int); insert into t values (1), (1)")
+    with pytest.raises(Exception, match="could not create unique index"):
+        await database.execute("create unique index concurrently broken on t (x)")
+    found = only(await look(database, "indexes", policy=""), "index.invalid")
+    assert (found.severity, "broken" in found.fact) == (Severity.WARNING, True)
+    await apply(database, found.cure)
+    assert codes(await look(database, "indexes", policy="")) == []
+
+
+async def test_an_index_that_is_being_made_is_not_invalid(database: Database) -> None:
+    await database.execute("create table t (x int)")
+    holder, maker = [await connect(database.server, database.name) for _ in range(2)]
+    try:
+        await holder.execute("begin; insert into t values (1)")
+        making = asyncio.ensure_future(maker.execute("create index concurrently on t (x)"))
+        while not await database.values("select 1 from pg_stat_progress_create_index where phase ~ 'waiting'"):
+            await asyncio.sleep(0.02)
+        assert codes(await look(database, "indexes", policy="")) == []
+        await holder.execute("commit")
+        await making
+    finally:
+        await holder.close()
+        await maker.close()
+
+
+@pytest.mark.parametrize(
+    ("used", "days", "kind", "found"),
+    [
+        (False, 0, "index", ["index.unused"]),
+        (False, 30, "index", []),
+        (True, 0, "index", []),
+        (False, 0, "unique index", []),
+    ],
+)
+async def test_an_unused_index(database: Database, used: bool, days: int, kind: str, found: list[str]) -> None:
+    await database.execute(f"create table t (x int); insert into t select generate_series(1, 5000); create {kind} i on t (x);"
+                        "analyze t")  # fmt: skip
+    if used:
+        await database.execute("set enable_seqscan = off; set enable_bitmapscan = off; select from t where x = 7")
+    await counted(database)
+    examination = await look(database, "indexes", policy="", unused_after=days * 86400.0, unused_bytes=1)
+    assert codes(examination) == found
+    for one in examination.findings:
+        assert "standbys" in one.consequence
+        assert one.risky
+        await apply(database, one.cure)
+    assert codes(await look(database, "indexes", policy="", unused_after=days * 86400.0, unused_bytes=1)) == []
+
+
+async def test_the_index_of_a_foreign_key_is_not_called_unused(database: Database) -> None:
+    await database.execute(
+        "create table p (id int primary key); insert into p select generate_series(1, 5000);"
+        "create table c (p int references p); insert into c select generate_series(1, 5000); create index on c (p); analyze"
+    )
+    assert codes(await look(database, "indexes", policy="", unused_after=0, unused_bytes=1)) == []
+
+
+@pytest.mark.parametrize(("index", "found"), [("name, updated_at", ["index.hot"]), ("name", [])])
+async def test_an_index_that_defeats_hot_updates(database: Database, index: str, found: list[str]) -> None:
+    await database.execute(
+        "create table t (id int primary key, name text, updated_at timestamptz) with (fillfactor = 40);"
+        f"insert into t select i, 'n', now() from generate_series(1, 200) i; create index on t ({index})"
+    )
+    for _ in range(3):
+        await database.execute("update t set updated_at = clock_timestamp()")
+    await counted(database)
+    examination = await look(database, "indexes", policy="", hot_updates=500)
+    assert codes(examination) == found
+    if found:
+        assert "0 of its 600 updates were HOT" in examination.findings[0].fact
+
+
+async def test_what_is_to_be_dropped_makes_no_other_index_needless(database: Database) -> None:
+    await database.execute(
+        "create table t (id int primary key, name text, updated_at timestamptz); create index plain on t (name);"
+        "create index wide on t (name, updated_at); insert into t select i, 'n', now() from generate_series(1, 200) i"
+    )
+    await database.execute("update t set updated_at = clock_timestamp()")
+    await counted(database)
+    assert codes(await look(database, "indexes", policy="", hot_updates=100)) == ["index.hot"]
+    assert codes(await look(database, "indexes", policy="", hot_updates=1000)) == ["index.redundant"]
+    assert codes(await look(database, "indexes", policy="", hot_updates=1000, unused_after=0, unused_bytes=1)) == [
+        "index.redundant"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parent", "index", "rows", "found"),
+    [
+        ("event", "", 200, ["foreign_key.unindexed"]),
+        ("device", "", 200, ["foreign_key.slow"]),
+        ("event", "", 50, []),
+        ("event", "(parent)", 200, []),
+        ("event", "(parent, other)", 200, []),
+        ("event", "(other, parent)", 200, ["foreign_key.unindexed"]),
+        ("event", "(parent) where other > 1", 200, ["foreign_key.unindexed"]),
+    ],
+)
+async def test_a_foreign_key_without_an_index(
+    database: Database, parent: str, index: str, rows: int, found: list[str]
+) -> None:
+    await make(database)
+    await database.execute(
+        f'create table "Child" (parent int references {parent}, other int);'
+        f'insert into "Child" select null, i from generate_series(1, {rows}) i; analyze "Child"'
+    )
+    if index:
+        await database.execute(f'create index on "Child" {index}')
+    examination = await look(database, "indexes", referencing=100)
+    assert codes(examination) == found
+    for one in examination.findings:
+        assert one.severity is (Severity.WARNING if parent == "event" else Severity.ADVICE)
+        await apply(database, one.cure)
+    assert codes(await look(database, "indexes", referencing=100)) == []
+
+
+# --- retention
+
+
+_LOG = """
+create table log (id int, at timestamptz, kind text, other int);
+insert into log select i, now() - i * interval '1 hour', case i % 2 when 0 then 'a' else 'b' end, 0 from generate_series(1, 5000) i;
+"""
+
+
+@pytest.mark.parametrize(
+    ("index", "where", "found", "words"),
+    [
+        (None, None, ["index.missing"], "no index leads with at"),
+        ("(at)", None, [], ""),
+        ("(other, at)", None, ["index.unfit"], "behind another column"),
+        ("(at) where kind = 'a'", None, ["index.unfit"], "has not all rows of the rule"),
+        ("(at) where kind = 'a'", "kind = 'a'", [], ""),
+        ("using hash (at)", None, ["index.unfit"], "cannot be read in the order"),
+        ("using brin (at)", None, ["index.unfit"], "(brin)"),
+    ],
+)  # fmt: skip
+async def test_an_index_for_retention(
+    database: Database, index: str | None, where: str | None, found: list[str], words: str
+) -> None:
+    await database.execute(_LOG)
+    if index:
+        await database.execute(f"create index on log {index}")
+    await database.execute("analyze log")
+    database.write_policy(_RULE + (f'where = "{where}"\n' if where else ""))
+    assert codes(await look(database, "retained")) == []
+    examination = await look(database, "retained", **_LARGE)
+    assert codes(examination) == found
+    for one in examination.findings:
+        assert words in one.fact
+        assert "of its heap" in one.fact
+        await apply(database, one.cure)
+    assert codes(await look(database, "retained", **_LARGE)) == []
+
+
+async def test_leaves_of_a_partitioned_table_get_an_index_each_or_are_dropped(database: Database) -> None:
+    await database.execute(
+        "create table log (at timestamptz, kind int) partition by list (kind); create table one partition of log for values in (1);"
+        "create table two partition of log for values in (2); create index on two (at);"
+        "insert into log select now(), i % 2 + 1 from generate_series(1, 1000) i; analyze one; analyze two"
+    )
+    examination = await look(database, "retained", policy=_RULE, **_LARGE)
+    assert [(one.code, one.subject) for one in examination.findings] == [("index.missing", "public.one")]
+    await database.execute(
+        "drop table log; create table log (at timestamptz) partition by range (at);"
+        "create table old partition of log for values from (minvalue) to ('2001-01-01');"
+        "create table new partition of log default; insert into log select now() from generate_series(1, 1000); analyze new"
+    )
+    assert codes(await look(database, "retained", **_LARGE)) == []
+
+
+@pytest.mark.parametrize(("rule", "found"), [("", ["table.partitions"]), ("where = \"kind = 'a'\"\n", [])])
+async def test_a_table_that_wants_partitions(database: Database, rule: str, found: list[str]) -> None:
+    await database.execute(_LOG + "create index on log (at); analyze log")
+    assert codes(await look(database, "retained", policy=_RULE + rule)) == []
+    assert codes(await look(database, "retained", partitions=1)) == found
+
+
+# --- constraints
+
+
+_ITEMS = """
+create table device (id {parent});
+create table item (id int primary key, device {child}, at timestamptz);
+"""
+_ITEM_RULES = POLICY.split("[[duplicates]]")[1].join(["[[duplicates]]", ""])
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "constraint", "found", "words"),
+    [
+        ("int primary key", "int unique references device", "", [], ""),
+        ("int primary key", "int unique", "", ["foreign_key.missing"], "1 rows break the rule now"),
+        ("int primary key", "int references device", "", ["unique.missing"], "1 rows break the rule now"),
+        ("int primary key", "int", "", ["foreign_key.missing", "unique.missing"], "break the rule now"),
+        ("int primary key", "int unique", "alter table item add constraint k foreign key (device) references device not valid",
+         ["foreign_key.unvalidated"], "k is not validated"),
+        ("int", "int unique", "", ["foreign_key.missing"], "no foreign key"),
+        ("text primary key", "varchar(20) unique", "", ["foreign_key.missing"], "no foreign key"),
+    ],
+)  # fmt: skip
+async def test_constraints_behind_duplicates_and_orphans(
+    database: Database, parent: str, child: str, constraint: str, found: list[str], words: str
+) -> None:
+    await database.execute(_ITEMS.format(parent=parent, child=child))
+    await database.execute("insert into device select generate_series(1, 3); insert into item values (1, '1', now())")
+    if "references" not in child and "text" not in parent:
+        await database.execute("insert into item values (2, 9, now())")
+    if "unique" not in child:
+        await database.execute("insert into item values (3, 1, now())")
+    if constraint:
+        await database.execute(constraint)
+    database.write_policy(_ITEM_RULES)
+    examination = await look(database, "constraints")
+    assert codes(examination) == found
+    if "break" in words:
+        assert all(words.split(" ", 1)[1] in one.fact for one in examination.findings)
+    await database.run("duplicates", "orphans")
+    for one in (await look(database, "constraints")).findings:
+        assert one.severity is Severity.ADVICE
+        if one.cure is None:
+            assert "first a unique constraint" in one.remedy
+            await database.execute("alter table device add primary key (id)")
+            one = only(await look(database, "constraints"), "foreign_key.missing")
+        await apply(database, one.cure)
+    assert codes(await look(database, "constraints")) == []
+
+
+async def test_what_the_ledger_knows_of_them_is_told(database: Database) -> None:
+    await database.execute(_ITEMS.format(parent="int primary key", child="int"))
+    await database.execute(
+        "insert into device values (1); insert into item values (1, 1, now()), (2, 1, now()), (3, 2, now())"
+    )
+    database.write_policy(_ITEM_RULES)
+    assert "python -m maintenance run orphans --tables public.item" in str(
+        only(await look(database, "constraints"), "foreign_key.missing").cure
+    )
+    await database.run("duplicates", "orphans")
+    examination = await look(database, "constraints")
+    assert all("in the last 30 days 1 were deleted" in one.fact for one in examination.findings)
+    assert all("Fails until" not in str(one.cure) for one in examination.findings)
+
+
+async def test_a_partitioned_table_gets_no_statement_that_would_lock_it(database: Database) -> None:
+    await database.execute(
+        "create table device (id int primary key); create table item (id int, device int, at timestamptz)"
+        " partition by list (id); create table one partition of item for values in (1)"
+    )
+    database.write_policy(_ITEM_RULES)
+    examination = await look(database, "constraints")
+    assert only(examination, "unique.missing").cure is None
+    cure = only(examination, "foreign_key.missing").cure
+    assert (cure is None) is (database.connection.get_server_version().major < 18)
+    if cure is not None:
+        await apply(database, cure)
+        assert codes(await look(database, "constraints")) == ["unique.missing"]
+
+
+async def test_names_that_are_taken_or_too_long_get_another(database: Database) -> None:
+    long = "t" * 60
+    await database.execute(
+        f"create table device (id int primary key); create table {long} (device int, at timestamptz);"
+        "create table item (device int, at timestamptz); create table item_device_key (x int)"
+    )
+    database.write_policy(_ITEM_RULES.replace('"item"', f'"item", "{long}"'))
+    await counted(database)
+    examination = await look(database, "constraints")
+    assert codes(examination) == ["foreign_key.missing"] * 2 + ["unique.missing"] * 2
+    for one in examination.findings:
+        await apply(database, one.cure)
+    assert codes(await look(database, "constraints")) == []
