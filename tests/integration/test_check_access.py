@@ -32,6 +32,9 @@ from tests.odd_schema import maintains
 from tests.sessions import role
 from tests.tls_server import NAME, TlsServer, capable, tls_server
 
+OWNERSHIP = "privilege.ownership"
+"""Found before PostgreSQL 17, where a role does not own what it is to vacuum."""
+
 
 @pytest.mark.parametrize(
     ("attributes", "found"),
@@ -73,22 +76,23 @@ async def test_a_privilege_that_is_missing_is_named_with_the_grant_that_cures_it
 ) -> None:
     await make(database)
     await database.execute("revoke usage on schema public from public")
-    async with keeper(database, less) as target:
-        found = [one for one in (await check(database, target=target)).findings if one.subject == subject]
+    async with keeper(database, less, "owner") as target:
+        before = (await check(database, target=target)).findings
+        found = [one for one in before if one.subject == subject and one.code != OWNERSHIP]
         assert {(one.severity, one.code) for one in found} <= {
             (Severity.ERROR, "privilege.missing"), (Severity.ERROR, "ledger.forbidden"),
         }  # fmt: skip
         assert any(words in one.fact for one in found), found
         for one in found:
             await database.execute(str(one.cure))
-        assert codes(await check(database, target=target)) == []
+        assert codes(await check(database, target=target), but=OWNERSHIP) == []
 
 
 async def test_vacuum_needs_maintain_or_the_owner(database: Database) -> None:
     await make(database)
     async with keeper(database, "maintain", "owner") as target:
         found = {(one.code, one.subject) for one in (await check(database, target=target)).findings}
-        code = "privilege.missing" if maintains(database) else "privilege.ownership"
+        code = "privilege.missing" if maintains(database) else OWNERSHIP
         assert found == {(code, f"public.{name}") for name in ("device", "event", "item")}
         await database.execute(f"alter table event owner to {target.user}")
         left = (await check(database, target=target)).findings
@@ -100,11 +104,11 @@ async def test_row_level_security_is_an_error_for_whom_it_binds(database: Databa
     await make(database)
     await database.execute("alter table item enable row level security")
     assert codes(await check(database)) == ["role.mighty"]
-    async with keeper(database) as target:
+    async with keeper(database, "owner") as target:
         found = only(await check(database, target=target), "rls.active")
         assert (found.severity, found.subject) == (Severity.ERROR, "public.item")
         await database.execute(str(found.cure))
-        assert codes(await check(database, target=target)) == ["role.mighty"]
+        assert codes(await check(database, target=target), but=OWNERSHIP) == ["role.mighty"]
 
 
 async def test_a_limit_of_lag_that_the_role_cannot_see(database: Database) -> None:
@@ -132,14 +136,10 @@ async def test_the_end_of_a_major_version_by_the_servers_clock(database: Databas
     ends = datetime(end.year, end.month, end.day, tzinfo=UTC)
     database.write_policy("")
     async with view(database) as seen:
-        if seen.major != major:
-            # Another major's end is asked of the same server: the table alone decides.
-            ENDS_OF = {**ENDS, seen.major: end}
-        else:
-            ENDS_OF = ENDS
         found = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("maintenance.check.server.ENDS", ENDS_OF)
+            # One server stands for all majors: the table alone decides.
+            patch.setattr("maintenance.check.server.ENDS", {seen.major: end})
             for days in (1, -1, -400):
                 rows = list(await SERVER.find(replace(seen, as_of=ends + timedelta(days=days))))
                 found.append([one.code for one in rows])
@@ -311,8 +311,8 @@ async def pooler(database: Database, *more: str) -> AsyncIterator[int]:
 
 
 _IGNORED = (
-    "ignore_startup_parameters = lock_timeout,statement_timeout,idle_in_transaction_session_timeout,tcp_keepalives_idle,"
-    "tcp_keepalives_interval,tcp_keepalives_count,default_transaction_read_only,default_transaction_isolation,"
+    "ignore_startup_parameters = lock_timeout,statement_timeout,idle_in_transaction_session_timeout,"
+    "tcp_keepalives_idle,tcp_keepalives_interval,tcp_keepalives_count,default_transaction_read_only,default_transaction_isolation,"
     "IntervalStyle,plan_cache_mode,row_security,client_min_messages,max_parallel_workers_per_gather,random_page_cost"
 )
 
