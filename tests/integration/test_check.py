@@ -12,8 +12,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from maintenance.check.examination import LOOKS
-from maintenance.findings import Severity
+from maintenance import policy_file
+from maintenance.check.examination import LOOKS, examined
+from maintenance.check.view import Look, View
+from maintenance.database import connected
+from maintenance.findings import Finding, Severity
 from tests.checks import POLICY, check, codes, keeper, make, only
 from tests.databases import Database
 from tests.sessions import locked, role
@@ -289,3 +292,20 @@ async def test_another_target_without_a_host_is_no_reason_to_fail(database: Data
     await make(database)
     settings = replace(database.settings.required_target(), port=1)
     assert only(await check(database, target=settings), "connection.refused").severity is Severity.ERROR
+
+
+async def test_a_session_that_ends_in_the_middle_is_an_error_and_leaves_the_rest_unseen(database: Database) -> None:
+    await make(database)
+
+    async def die(view: View) -> list[Finding]:
+        await view.connection.execute("select pg_terminate_backend(pg_backend_pid())")
+        return []
+
+    killer = Look(name="killer", what="what kills it", find=die)
+    settings = database.settings
+    async with connected(settings, name="test", read_only=True) as connection:
+        policy = policy_file.load(settings.policy)
+        examination = await examined(connection, policy, settings, looks=(LOOKS[0], killer, *LOOKS[1:]))
+    assert only(examination, "connection.lost").severity is Severity.ERROR
+    assert examination.looks == (LOOKS[0].name,)
+    assert [one.look for one in examination.unseen] == ["killer", *(one.name for one in LOOKS[1:])]

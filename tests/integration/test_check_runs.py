@@ -14,8 +14,8 @@ from tests.sessions import role
 
 async def age(database: Database, interval: str, where: str = "true") -> None:
     await database.execute(
-        f"update maintenance.run set started_at = started_at - interval '{interval}', as_of = as_of - interval '{interval}',"
-        f" ended_at = ended_at - interval '{interval}' where {where}"
+        f"update maintenance.run set started_at = started_at - interval '{interval}',"
+        f" as_of = as_of - interval '{interval}', ended_at = ended_at - interval '{interval}' where {where}"
     )
 
 
@@ -126,7 +126,8 @@ async def test_clean_ups_that_all_leave_work(database: Database) -> None:
 async def test_a_run_whose_session_is_gone(database: Database) -> None:
     await make(database)
     await database.execute(
-        "insert into maintenance.run (name, status, scheduler, as_of) values ('daily-cleanup', 'running', 'test', now())"
+        "insert into maintenance.run (name, status, scheduler, as_of)"
+        " values ('daily-cleanup', 'running', 'test', now())"
     )
     other = await connect(database.server, database.name)
     try:

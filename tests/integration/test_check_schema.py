@@ -143,3 +143,14 @@ async def test_jobs_of_pg_cron(with_cron: Database) -> None:
     assert codes(await look(database, "schedule")) == []
     async with fresh(database.server, "another", database.folder) as other:
         assert codes(await look(other, "schedule")) == []
+
+
+async def test_a_rule_that_the_server_refuses_when_it_is_planned(database: Database) -> None:
+    await make(database)
+    await database.execute(
+        "create function broken(int) returns boolean immutable language plpgsql as"
+        " 'begin raise exception ''out of order''; end'"
+    )
+    policy = _RULE.format("event", "at", "30 days") + 'where = "broken(1)"\n'
+    found = only(await look(database, "schema", policy=policy), "policy.refused")
+    assert (found.severity, "out of order" in found.fact) == (Severity.ERROR, True)

@@ -1,4 +1,4 @@
-"""`check`: autovacuum, the age of transactions, what pins the horizon, and bloat: each where it is true, and where not."""
+"""`check`: autovacuum, the age of transactions, what pins the horizon, and bloat: each where it is, and where not."""
 
 from __future__ import annotations
 
@@ -23,6 +23,15 @@ from tests.sessions import application, counted
 # --- autovacuum
 
 
+async def until(database: Database, query: str, *values: object) -> None:
+    """Wait until a query has a row."""
+    for _ in range(1500):
+        if await database.values(query, *values):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"never came true: {query}")
+
+
 @asynccontextmanager
 async def altered(database: Database, *settings: str) -> AsyncIterator[None]:
     """Settings of the whole server inside the block."""
@@ -40,8 +49,7 @@ async def altered(database: Database, *settings: str) -> AsyncIterator[None]:
 async def _reloaded(database: Database) -> None:
     before = (await database.values("select pg_conf_load_time()"))[0]
     await database.execute("select pg_reload_conf()")
-    while (await database.values("select pg_conf_load_time()"))[0] == before:
-        await asyncio.sleep(0.02)
+    await until(database, "select 1 where pg_conf_load_time() <> $1", before)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +66,9 @@ async def test_autovacuum_that_is_off(database: Database, setting: str, code: st
         assert found.severity is severity
         for sql in str(found.cure).split("\n"):
             await database.execute(sql)
-        while codes(await look(database, "autovacuum")):
-            await asyncio.sleep(0.05)
+        name = setting.split()[0]
+        await until(database, f"select 1 where current_setting('{name}') = 'on'")
+        assert codes(await look(database, "autovacuum")) == []
 
 
 async def test_autovacuum_that_is_off_for_a_table(database: Database) -> None:
@@ -90,7 +99,7 @@ async def test_a_table_that_autovacuum_has_left_alone(
 ) -> None:
     async with altered(database, "autovacuum_naptime = '1d'"):
         await dead(database, rows, options)
-        limits = {"dead": 1000, "behind_after": 0.0}
+        limits: dict[str, Any] = {"dead": 1000, "behind_after": 0.0}
         assert codes(await look(database, "autovacuum", policy="", **limits)) == found
         if found:
             assert codes(await look(database, "autovacuum", policy="")) == []
@@ -107,7 +116,7 @@ async def test_what_our_own_run_has_just_deleted_is_not_behind(database: Databas
         )
         await database.run("daily-cleanup")
         await counted(database)
-        limits = {"dead": 100, "behind_after": 0.0}
+        limits: dict[str, Any] = {"dead": 100, "behind_after": 0.0}
         assert codes(await look(database, "autovacuum", **limits)) == []
         await database.execute("update maintenance.step set changed_at = changed_at - interval '2 hours'")
         assert codes(await look(database, "autovacuum", **limits)) == ["autovacuum.behind"]
@@ -123,19 +132,14 @@ async def test_autovacuum_without_a_free_worker(tmp_path: Path) -> None:
     with embedded_server(bin_directory=environment.load().postgres_bin, settings=_SLOW) as server:
         connection = await connect(server, "postgres")
         database = Database(server=server, name="postgres", connection=connection, folder=tmp_path)
-        limits = {"dead": 1000, "behind_after": 0.0}
+        limits: dict[str, Any] = {"dead": 1000, "behind_after": 0.0}
         try:
             assert codes(await look(database, "autovacuum", policy="", **limits)) == []
             await database.execute("create table busy (x int) with (autovacuum_vacuum_threshold = 100)")
             await database.execute("insert into busy select generate_series(1, 100000)")
             await database.execute("delete from busy")
             await counted(database)
-            for _ in range(600):
-                if await database.values("select 1 from pg_stat_progress_vacuum where relid = 'busy'::regclass"):
-                    break
-                await asyncio.sleep(0.05)
-            else:
-                raise AssertionError("autovacuum never came")
+            await until(database, "select 1 from pg_stat_progress_vacuum where relid = 'busy'::regclass")
             found = only(await look(database, "autovacuum", policy="", **limits), "autovacuum.starved")
             assert "all 1 of its workers are busy" in found.fact
             await database.execute("drop table busy")
@@ -152,7 +156,7 @@ async def test_autovacuum_without_a_free_worker(tmp_path: Path) -> None:
         ({"xid_warning": 5, "xid_error": 6}, "xid.exhausted"),
     ],
 )
-async def test_the_age_of_transactions(database: Database, limits: dict[str, float], code: str | None) -> None:
+async def test_the_age_of_transactions(database: Database, limits: dict[str, Any], code: str | None) -> None:
     await database.execute("create table t (x int)")
     for _ in range(20):
         await database.execute("select pg_current_xact_id()")
@@ -167,7 +171,7 @@ async def test_the_age_of_transactions(database: Database, limits: dict[str, flo
 # --- the horizon
 
 
-_HELD = {"held": 0.3}
+_HELD: dict[str, Any] = {"held": 0.3}
 
 
 async def test_a_transaction_that_is_left_open(database: Database) -> None:
@@ -183,8 +187,7 @@ async def test_a_transaction_that_is_left_open(database: Database) -> None:
         assert "idle in transaction" in found.fact
         assert found.risky
         await database.execute(str(found.cure))
-        while await database.values("select 1 from pg_stat_activity where pid = $1", pid):
-            await asyncio.sleep(0.02)
+        await until(database, "select 1 where not exists (select from pg_stat_activity where pid = $1)", pid)
     assert codes(await look(database, "horizon", policy="", **_HELD)) == []
 
 
@@ -238,7 +241,7 @@ async def test_a_slot_that_nobody_reads(own: Database) -> None:
     await asyncio.sleep(0.4)
     assert codes(await look(own, "horizon")) == []
     told = own.connection.get_server_version().major >= 17
-    ways: list[dict[str, float]] = [{"pinned": 1}, {"kept_wal": 1}, *([_HELD] if told else [])]
+    ways: list[dict[str, Any]] = [{"pinned": 1}, {"kept_wal": 1}, *([_HELD] if told else [])]
     many = [only(await look(own, "horizon", **limits), "horizon.slot") for limits in ways]
     for one in many:
         assert one.subject == "left"
@@ -265,7 +268,7 @@ async def test_a_standby_that_holds_back_the_horizon(tmp_path: Path) -> None:
         await reader.fetch("select * from pg_class limit 1")
         for _ in range(20):
             await own.execute("select pg_current_xact_id()")
-        await _pinned(own.connection)
+        await until(own, "select 1 from pg_stat_replication where age(backend_xmin) >= 10")
         found = only(await look(own, "horizon", pinned=10), "horizon.standby")
         assert (found.subject, found.severity) == (NAME, Severity.WARNING)
         await reader.close()
@@ -276,14 +279,6 @@ async def _fed_back(reader: Connection) -> None:
     await reader.execute("alter system set hot_standby_feedback = on")
     await reader.execute("alter system set wal_receiver_status_interval = '1s'")
     await reader.execute("select pg_reload_conf()")
-
-
-async def _pinned(connection: Connection) -> None:
-    for _ in range(600):
-        if await connection.fetchval("select max(age(backend_xmin)) >= 10 from pg_stat_replication"):
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError("the standby never told what it needs")
 
 
 # --- bloat
