@@ -26,7 +26,7 @@ from maintenance.clock import astray
 from maintenance.database import connected
 from maintenance.findings import Severity
 from maintenance.target import Auth
-from tests.checks import POLICY, check, codes, keeper, look, make, only, view
+from tests.checks import OLD, POLICY, check, codes, keeper, look, make, only, view
 from tests.databases import Database, connect
 from tests.odd_schema import maintains
 from tests.sessions import role
@@ -91,12 +91,14 @@ async def test_a_privilege_that_is_missing_is_named_with_the_grant_that_cures_it
 async def test_vacuum_needs_maintain_or_the_owner(database: Database) -> None:
     await make(database)
     async with keeper(database, "maintain", "owner") as target:
-        found = {(one.code, one.subject) for one in (await check(database, target=target)).findings}
+        found = {(one.code, one.subject) for one in (await check(database, target=target)).findings} - {
+            (code, "") for code in OLD
+        }
         code = "privilege.missing" if maintains(database) else OWNERSHIP
         assert found == {(code, f"public.{name}") for name in ("device", "event", "item")}
         await database.execute(f"alter table event owner to {target.user}")
         left = (await check(database, target=target)).findings
-        assert [one.subject for one in left] == ["public.device", "public.item"]
+        assert [one.subject for one in left if one.code not in OLD] == ["public.device", "public.item"]
         await database.execute("alter table event owner to current_user")
 
 
@@ -125,7 +127,7 @@ async def test_sessions_that_a_role_cannot_see_are_said_to_be_unseen(database: D
     await make(database)
     async with keeper(database, "pg_read_all_stats") as target:
         examination = await check(database, target=target)
-        assert examination.findings == ()
+        assert [one.code for one in examination.findings if one.code not in OLD] == []
         assert {one.what for one in examination.unseen} >= {"standbys", "other roles' transactions"}
         assert all("pg_read_all_stats" in one.why for one in examination.unseen)
 

@@ -97,6 +97,10 @@ async def test_rows_that_somebody_else_deletes(database: Database) -> None:
     await other.execute("insert into event select i, now() from generate_series(2000, 4000) i")
     await other.execute("delete from event where id >= 2000")
     await other.close()
+    if database.connection.get_server_version().major < 15:
+        # Its counters come too late for the ledger to have any.
+        assert codes(await look(database, "deleters")) == []
+        return
     found = only(await look(database, "deleters"), "deleter.unknown")
     assert (found.severity, found.subject) == (Severity.WARNING, "public.event")
     assert "others deleted 2,001 rows" in found.fact

@@ -105,6 +105,7 @@ async def test_a_table_that_autovacuum_has_left_alone(
             assert codes(await look(database, "autovacuum", policy="")) == []
             (one,) = (await look(database, "autovacuum", policy="", **limits)).findings
             await database.execute(str(one.cure))
+            await counted(database)
             assert codes(await look(database, "autovacuum", policy="", **limits)) == []
 
 
