@@ -52,8 +52,8 @@ async def _located(view: View, name: object, columns: Iterable[str]) -> Relation
 
 async def _unique(view: View, rule: Duplicates, relation: Relation) -> list[Finding]:
     lacking = [leaf for leaf in relation.leaves if await unique_index(view.connection, leaf, rule.key) is None]
-    within = duplicates.within_leaf(rule, relation)
-    if not relation.leaves or (not lacking and (within or not relation.partitioned)):
+    # A constraint must have the partitions' columns in it: where the key has not, the rule is the only way.
+    if not lacking or (relation.partitioned and not duplicates.within_leaf(rule, relation)):
         return []
     now, earlier = await _broken(view, rivals.NAME, relation, [
         draft for draft in duplicates.drafts(view.policy.model_copy(update={"duplicates": (rule,)}))
@@ -63,10 +63,9 @@ async def _unique(view: View, rule: Duplicates, relation: Relation) -> list[Find
     fact = f"nothing keeps {', '.join(rule.key)} unique{now}{earlier}"
     if relation.partitioned:
         remedy = (
-            "a unique constraint on the whole: an index ON ONLY it, one made CONCURRENTLY on each partition, "
-            "and ATTACH PARTITION for each" if within else
-            "none: a unique constraint must have the partitions' columns in it, so the rule stays the way"
-        )  # fmt: skip
+            "a unique constraint on the whole: an index ON ONLY it, one made CONCURRENTLY on each partition, and ATTACH "
+            "PARTITION for each"
+        )
         return [finding("unique.missing", str(relation.table), fact, remedy=remedy)]
     name = await _free(view, relation, f"{relation.table.name}_{'_'.join(rule.key)}_key")
     cure = (

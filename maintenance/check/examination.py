@@ -141,7 +141,8 @@ async def _looked(look: Look, view: View, seconds: float) -> list[Finding] | Non
         except asyncpg.PostgresError as error:
             why = f"the server refused it: {first_line(error)} [{error.sqlstate}]"
         except (asyncpg.InterfaceError, OSError) as error:
-            why = f"the session ended: {error}"
+            said = "the session ended" if view.connection.is_closed() else "the driver refused it"
+            why = f"{said}: {error}"
         except MaintenanceError as error:
             why = str(error)
     view.cannot_see(look.name, look.what, why)

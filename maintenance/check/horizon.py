@@ -24,7 +24,8 @@ async def _find(view: View) -> list[Finding]:
         found += _slot(view, row)
     found += [_standby(row) for row in await view.rows(_LOOK, "standbys", view.thresholds.pinned)]
     if not view.monitors:
-        view.needs_statistics(_LOOK, "standbys")
+        if (await view.rows(_LOOK, "any_standby"))[0]["one"]:
+            view.needs_statistics(_LOOK, "what standbys hold back")
         if (await view.rows(_LOOK, "hidden"))[0]["count"]:
             view.needs_statistics(_LOOK, "other roles' transactions")
     return found

@@ -25,7 +25,7 @@ _STAMPS = frozenset(
 
 async def _find(view: View) -> list[Finding]:
     indexes = [Index.of(row) for row in await view.rows(_LOOK, "all") if not row["part"]]
-    building = {row["oid"] for row in await view.rows(_LOOK, "building")}
+    building = await _building(view)
     found = [_invalid(index) for index in indexes if not index.valid and index.oid not in building]
     hot = await _hot(view, indexes)
     # What is to be dropped makes no other index needless, and what makes one needless is not to be dropped.
@@ -34,6 +34,15 @@ async def _find(view: View) -> list[Finding]:
     kept = {*redundant, *(other.oid for other in redundant.values()), *hot}
     found += await _unused(view, [index for index in indexes if index.oid not in kept])
     return [*found, *hot.values(), *await _unindexed(view)]
+
+
+async def _building(view: View) -> set[int]:
+    """Indexes that somebody is making now, as far as that can be seen."""
+    rows = await view.rows(_LOOK, "building")
+    if not view.monitors and not all(row["seen"] for row in rows):
+        view.needs_statistics(_LOOK, "whether an index that is not valid is being made now")
+        return {row["oid"] for row in rows}
+    return {row["oid"] for row in rows if row["seen"]}
 
 
 def _invalid(index: Index) -> Finding:

@@ -71,6 +71,9 @@ async def _ran(view: View) -> list[Finding]:
     for name, row in (("clean-up", cleanup), ("VACUUM", vacuum)):
         if row["failures"]:
             found.append(await _failed(view, name, row))
+    for row in await view.rows("runs", "guarded", cleanup["last"]):
+        fact = f"the last clean-up was stopped by a guard: {row['error']}"
+        found.append(finding("runs.guarded", f"{row['task']} {row['table_name']}", fact))
     if cleanup["unfinished"] >= view.thresholds.unfinished:
         fact = f"the last {cleanup['unfinished']} clean-ups all ended with work left"
         found.append(finding("runs.unfinished", "clean-up", fact))

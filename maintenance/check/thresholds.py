@@ -18,6 +18,8 @@ class Thresholds:
     """Seconds for one look: one that is stuck must leave the others theirs."""
     count: float = 1.0
     """Seconds to count the rows that break one rule: a figure for the reader, which the plan gives in full."""
+    measure: float = 3.0
+    """Seconds for pgstattuple to measure one relation, of which it reads what is not all visible; then the estimate."""
     large: int = 1 << 30
     """Bytes of a heap from which reading it in each run is worth an index; the plan speaks of it from there on too."""
     partitions: int = 10 << 30

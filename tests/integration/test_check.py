@@ -15,6 +15,7 @@ from pathlib import Path
 from maintenance import policy_file
 from maintenance.check.examination import LOOKS, examined
 from maintenance.check.kinds import KINDS
+from maintenance.check.thresholds import Thresholds
 from maintenance.check.view import Look, View
 from maintenance.database import connected
 from maintenance.findings import Finding, Severity
@@ -309,3 +310,37 @@ async def test_a_session_that_ends_in_the_middle_is_an_error_and_leaves_the_rest
     assert only(examination, "connection.lost").severity is Severity.ERROR
     assert examination.looks == (LOOKS[0].name,)
     assert [one.look for one in examination.unseen] == ["killer", *(one.name for one in LOOKS[1:])]
+
+
+async def test_a_look_of_many_short_statements_is_bounded_too(database: Database) -> None:
+    await make(database)
+
+    async def dawdle(view: View) -> list[Finding]:
+        while True:
+            await view.connection.execute("select pg_sleep(0.1)")
+
+    slow = Look(name="slow", what="what takes its time", find=dawdle)
+    settings = database.settings
+    async with connected(settings, name="test", read_only=True) as connection:
+        policy = policy_file.load(settings.policy)
+        began = time.monotonic()
+        examination = await examined(connection, policy, settings, Thresholds(look=0.3), (slow, *LOOKS[:2]))
+    assert time.monotonic() - began < 5
+    assert [one.look for one in examination.unseen] == ["slow"]
+    assert examination.looks == tuple(one.name for one in LOOKS[:2])
+
+
+async def test_a_look_that_the_server_refuses_is_said_with_its_reason(database: Database) -> None:
+    await make(database)
+
+    async def write(view: View) -> list[Finding]:
+        await view.connection.execute("delete from event")
+        return []
+
+    wrong = Look(name="wrong", what="what is not allowed", find=write)
+    settings = database.settings
+    async with connected(settings, name="test", read_only=True) as connection:
+        examination = await examined(connection, policy_file.load(settings.policy), settings, looks=(wrong, LOOKS[0]))
+    (unseen,) = examination.unseen
+    assert "read-only transaction [25006]" in unseen.why
+    assert examination.looks == (LOOKS[0].name,)

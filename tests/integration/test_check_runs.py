@@ -145,3 +145,15 @@ async def test_a_pause_is_told(database: Database) -> None:
     assert "a release" in found.fact
     await database.cli("resume")
     assert codes(await look(database, "runs")) == []
+
+
+async def test_a_rule_that_a_guard_stops_every_night(database: Database) -> None:
+    await make(database)
+    await database.execute("update event set at = now() - interval '50 days'")
+    await database.run("daily-cleanup")
+    found = only(await look(database, "runs"), "runs.guarded")
+    assert (found.severity, found.subject) == (Severity.WARNING, "retention public.event")
+    assert "allow_empty" in found.fact
+    await database.execute("insert into event values (1000, now())")
+    await database.run("daily-cleanup")
+    assert codes(await look(database, "runs")) == []

@@ -361,3 +361,17 @@ async def test_a_heap_without_statistics_is_said_to_be_unseen(database: Database
     examination = await look(database, "bloat", policy="", **_WASTED)
     assert (examination.findings, [one.what for one in examination.unseen]) == ((), ["the heaps of 1 tables"])
     assert os.linesep not in examination.unseen[0].why
+
+
+async def test_what_takes_too_long_to_measure_is_estimated(database: Database) -> None:
+    await database.execute("create extension pgstattuple")
+    await _table(database)
+    await database.execute("delete from t where id % 5 > 0")
+    await database.execute("vacuum analyze t")
+    await database.execute(
+        "alter function pgstattuple_approx(regclass) rename to slow;"
+        "create function pgstattuple_approx(regclass, out approx_free_space bigint, out dead_tuple_len bigint,"
+        " out table_len bigint) language sql as 'select 1, 1, 1 from pg_sleep(5)'"
+    )
+    found = only(await look(database, "bloat", policy="", measure=0.2, **_WASTED), "bloat.table")
+    assert "estimated" in found.fact

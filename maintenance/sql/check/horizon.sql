@@ -14,6 +14,10 @@ order by a.xact_start;
 select count(*) from pg_catalog.pg_stat_activity a
 where a.datname = pg_catalog.current_database() and a.query = '<insufficient privilege>';
 
+-- name: any_standby
+-- That there is one, the server tells everybody.
+select exists (select from pg_catalog.pg_stat_replication) as one;
+
 -- name: prepared
 select p.gid, p.owner::text as role, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - p.prepared) as seconds,
        pg_catalog.age(p.transaction) as transactions

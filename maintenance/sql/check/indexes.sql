@@ -27,9 +27,15 @@ where {of_users} and i.indislive
 order by n.nspname, c.relname, x.relname;
 
 -- name: building
--- Indexes that a session is making at this moment are not valid yet.
-select p.index_relid as oid from pg_catalog.pg_stat_progress_create_index p where p.datid = (
-    select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database()
+-- Indexes that a session is making at this moment are not valid yet. Which, only a reader of all statistics may see of other
+-- roles; that somebody has its table's lock for that (or for a VACUUM), all may.
+select i.indexrelid as oid,
+       exists (select from pg_catalog.pg_stat_progress_create_index p where p.index_relid = i.indexrelid) as seen
+from pg_catalog.pg_index i
+where not (i.indisvalid and i.indisready) and exists (
+    select from pg_catalog.pg_locks l
+    where l.relation = i.indrelid and l.mode = 'ShareUpdateExclusiveLock' and l.granted
+      and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
 );
 
 -- name: counted_since

@@ -14,6 +14,7 @@ select (select count(*) from run where status <> 'queued') as runs,
        (select count(*) from run where status = 'failed' and id > coalesce(through.id, 0)) as failures,
        (select min(started_at) from run where status = 'failed' and id > coalesce(through.id, 0)) as failing_since,
        (select max(id) from run where status = 'failed' and id > coalesce(through.id, 0)) as failed,
+       through.id as last,
        (select count(*) from run where status = 'interrupted' and id > coalesce(through.done, 0)) as unfinished
 from through;
 
@@ -22,6 +23,11 @@ select coalesce(r.error, '') as error,
        array(select s.task || ' ' || s.table_name || coalesce(': ' || s.error, '') from maintenance.step s
              where s.run_id = r.id and s.status in ('failed', 'blocked') order by s.id) as steps
 from maintenance.run r where r.id = $1;
+
+-- name: guarded
+-- Steps of a run that a guard has stopped: the run is no more than interrupted.
+select s.task, s.table_name, coalesce(s.error, '') as error
+from maintenance.step s where s.run_id = $1 and s.stop_reason = 'guard' order by s.id;
 
 -- name: dead
 -- Whoever works holds the lease; all may see that.
