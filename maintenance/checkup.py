@@ -77,7 +77,16 @@ def _few(console: Console, unseen: tuple[Unseen, ...]) -> tuple[Unseen, ...]:
 
 def _about(one: Finding) -> str:
     subject = f"{short(one.subject)}: " if one.subject else ""
-    return " ".join(f"{subject}{one.fact}; {one.consequence}; {one.remedy}".split())
+    return " ".join(f"{subject}{one.fact}; {one.consequence}; {one.remedy}{_cure(one.cure)}".split())
+
+
+def _cure(cure: str | None) -> str:
+    """The statements on one line; a comment among them would take the rest of it with it."""
+    if cure is None:
+        return ""
+    lines = cure.split("\n")
+    first = "".join(f" ({line.removeprefix('-- ')})" for line in lines if line.startswith("-- "))
+    return f"{first}: {' '.join(line for line in lines if not line.startswith('-- '))}"
 
 
 def _say(console: Console, word: str, colour: str, text: str) -> None:

@@ -63,8 +63,8 @@ async def _unique(view: View, rule: Duplicates, relation: Relation) -> list[Find
     fact = f"nothing keeps {', '.join(rule.key)} unique{now}{earlier}"
     if relation.partitioned:
         remedy = (
-            "a unique constraint on the whole: an index ON ONLY it, one made CONCURRENTLY on each partition, and ATTACH "
-            "PARTITION for each"
+            "a unique constraint on the whole: an index ON ONLY it, one made CONCURRENTLY on each partition, "
+            "and ATTACH PARTITION for each"
         )
         return [finding("unique.missing", str(relation.table), fact, remedy=remedy)]
     name = await _free(view, relation, f"{relation.table.name}_{'_'.join(rule.key)}_key")

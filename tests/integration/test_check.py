@@ -104,6 +104,9 @@ async def test_each_finding_is_one_line_where_a_program_reads_it(database: Datab
     assert [line.split()[:2] for line in lines] == [[one["severity"], one["code"]] for one in document["findings"]]
     assert re.fullmatch(rf"Check of {database.name}: 0 errors, \d+ warnings?, \d+ advice\.", summary)
     assert "\x1b" not in "".join(lines)
+    (unique,) = [line for line in lines if "unique.missing" in line]
+    assert "nothing left to do (Fails until the rows are gone that break the rule: python -m maintenance run" in unique
+    assert ': create unique index concurrently "item_device_key" on "public"."item" ("device"); alter table' in unique
 
 
 async def test_lines_are_wrapped_at_the_width_of_a_terminal(database: Database) -> None:
