@@ -59,7 +59,9 @@ def show_examination(console: Console, examination: Examination) -> None:
         together = list(group)
         shown = together if len(together) <= _MOST + 1 else together[:_MOST]
         for one in shown:
-            _say(console, one.severity, _COLOURS[one.severity], f"{one.code} {_about(one)}")
+            # A person has read a moment ago what it leads to; a program takes each line by itself.
+            told = console.is_terminal and one is not shown[0] and one.remedy == shown[0].remedy
+            _say(console, one.severity, _COLOURS[one.severity], f"{one.code} {_about(one, brief=told)}")
         if len(shown) < len(together):
             one = together[0]
             rest = f"{one.code} and {len(together) - len(shown):,} more; --json has all of them"
@@ -75,9 +77,10 @@ def _few(console: Console, unseen: tuple[Unseen, ...]) -> tuple[Unseen, ...]:
     return unseen[: 2 * _MOST]
 
 
-def _about(one: Finding) -> str:
+def _about(one: Finding, *, brief: bool) -> str:
     subject = f"{short(one.subject)}: " if one.subject else ""
-    return " ".join(f"{subject}{one.fact}; {one.consequence}; {one.remedy}{_cure(one.cure)}".split())
+    why = "" if brief else f"; {one.consequence}; {one.remedy}"
+    return " ".join(f"{subject}{one.fact}{why}{_cure(one.cure)}".split())
 
 
 def _cure(cure: str | None) -> str:
@@ -93,7 +96,9 @@ def _say(console: Console, word: str, colour: str, text: str) -> None:
     if not console.is_terminal:
         console.print(Text(f"{word:<7} {text}"), soft_wrap=True)
         return
-    lines = textwrap.wrap(f"{word:<7} {text}", max(console.width, 20), subsequent_indent=" " * _INDENT)
+    lines = textwrap.wrap(
+        f"{word:<7} {text}", max(console.width, 20), subsequent_indent=" " * _INDENT, break_on_hyphens=False
+    )
     told = Text("\n".join(lines))
     told.stylize(colour, 0, len(word))
     console.print(told, soft_wrap=True)

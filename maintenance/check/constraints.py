@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterable
 
 import asyncpg
+from asyncpg import Record
 
 from maintenance.catalog import Relation, find, foreign_key, unique_index
 from maintenance.check.kinds import finding
@@ -92,11 +93,7 @@ async def _parented(view: View, rule: Orphans, relation: Relation, parent: Relat
     table = relation.table.sql
     rows = await view.rows("constraints", "unvalidated", relation.oid, *names)
     if rows:
-        cure = (
-            f"{_first(now, orphans.NAME, relation)}alter table {table} validate constraint {quoted(rows[0]['name'])};"
-        )
-        fact = f"the foreign key {rows[0]['name']} is not validated{now}{earlier}"
-        return [finding("foreign_key.unvalidated", str(relation.table), fact, cure=cure)]
+        return [_unvalidated(relation, rows[0], now, earlier)]
     to = f"{parent.table}.{rule.parent_column}"
     fact = f"no foreign key from {rule.column} to {to}{now}{earlier}"
     why_not = await _hindrance(view, rule, relation, parent)
@@ -109,6 +106,17 @@ async def _parented(view: View, rule: Orphans, relation: Relation, parent: Relat
         f"{_first(now, orphans.NAME, relation)}alter table {table} validate constraint {name};"
     )
     return [finding("foreign_key.missing", str(relation.table), fact, cure=cure)]
+
+
+def _unvalidated(relation: Relation, row: Record, now: str, earlier: str) -> Finding:
+    subject, name = str(relation.table), row["name"]
+    if not row["enforced"]:
+        remedy = "ALTER CONSTRAINT ... ENFORCED while nobody writes: it reads the whole table under a lock"
+        fact = f"the foreign key {name} is NOT ENFORCED{now}{earlier}"
+        return finding("foreign_key.unvalidated", subject, fact, remedy=remedy)
+    validate = f"alter table {relation.table.sql} validate constraint {quoted(name)};"
+    fact = f"the foreign key {name} is not validated{now}{earlier}"
+    return finding("foreign_key.unvalidated", subject, fact, cure=f"{_first(now, orphans.NAME, relation)}{validate}")
 
 
 async def _hindrance(view: View, rule: Orphans, relation: Relation, parent: Relation) -> str | None:

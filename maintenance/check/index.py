@@ -64,6 +64,8 @@ class Index:
             return False
         if self.method != other.method or self.predicate != other.predicate or self.unique or self.needed:
             return False
+        if self.clustered:
+            return False
         if self.key == other.key and self.expressions == other.expressions and self.included <= other.included:
             # Of two that are the same, the later one goes, and never one that somebody needs.
             return other.unique or other.needed or other.included > self.included or self.oid > other.oid

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from maintenance.archive.store import required
 from maintenance.budget import Budget
 from maintenance.check.kinds import finding
 from maintenance.check.view import Look, View
-from maintenance.errors import PolicyError
+from maintenance.errors import PolicyError, SettingsError
 from maintenance.findings import Finding
 from maintenance.models import Settled, Step, StepStatus, StopReason
 from maintenance.names import quoted
@@ -19,7 +20,7 @@ from maintenance.tasks.survey import Draft, Task
 
 
 async def _find(view: View) -> list[Finding]:
-    found: list[Finding] = []
+    found = list(_placed(view))
     steps: list[Step] = []
     for task in TASKS:
         try:
@@ -50,6 +51,14 @@ async def _find(view: View) -> list[Finding]:
         if oid in at:
             found += _hindered(at[oid], obstacle)
     return found
+
+
+def _placed(view: View) -> Iterator[Finding]:
+    """An archive that the settings give no place."""
+    try:
+        required(view.policy, view.settings)
+    except SettingsError as error:
+        yield finding("policy.misfit", "archive", str(error).rstrip("."), remedy="set MAINTENANCE_ARCHIVE_URL")
 
 
 async def _planned(task: Task, draft: Draft, view: View) -> list[Step]:

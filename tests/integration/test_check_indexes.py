@@ -67,6 +67,7 @@ async def test_a_redundant_index(database: Database, indexes: list[str], needles
     "sql",
     [
         "alter table t add primary key (x)",
+        "create index i on t (x); cluster t using i",
         "alter table t add unique (x)",
         "create unique index on t (x)",
         "alter table t add constraint i unique (x), alter x set not null, replica identity using index i",
@@ -317,6 +318,18 @@ async def test_constraints_behind_duplicates_and_orphans(
     for one in (await look(database, "constraints")).findings:
         assert one.severity is Severity.ADVICE
         await apply(database, one.cure)
+    assert codes(await look(database, "constraints")) == []
+
+
+async def test_a_foreign_key_that_is_not_enforced(database: Database) -> None:
+    if database.connection.get_server_version().major < 18:
+        return
+    await database.execute(_ITEMS.format(parent="int primary key", child="int unique"))
+    await database.execute("alter table item add foreign key (device) references device not enforced")
+    database.write_policy(_ITEM_RULES)
+    found = only(await look(database, "constraints"), "foreign_key.unvalidated")
+    assert (found.cure, "NOT ENFORCED" in found.fact) == (None, True)
+    await database.execute("alter table item alter constraint item_device_fkey enforced")
     assert codes(await look(database, "constraints")) == []
 
 

@@ -33,6 +33,11 @@ _RULE = '[[retention]]\ntable = "{}"\ncolumn = "{}"\nkeep = "{}"\n'
         ('[lag]\nreplay = "soon"\n', "policy.misfit", "lag.replay"),
         ('[guards]\nclock = "never"\n', "policy.misfit", "guards.clock"),
         ('[vacuum]\nbuffer_usage_limit = "much"\n', "policy.misfit", "buffer_usage_limit"),
+        (
+            _RULE.format("event", "at", "30 days") + 'archive = "azure-blob"\n',
+            "policy.misfit", "MAINTENANCE_ARCHIVE_URL is not set",
+        ),
+        (_RULE.format("event", "at", "30 days") + 'lag_objective = "soon"\n', "policy.misfit", "lag_objective"),
         (POLICY + _RULE.format("gone", "at", "30 days"), "policy.absent", "no such table"),
         (_RULE.format("gone", "at", "30 days"), "policy.elsewhere", "not one table"),
     ],

@@ -1,6 +1,7 @@
 -- name: unvalidated
 -- A foreign key of exactly these columns that nobody has validated. A partition's is validated by the whole's.
-select k.conname::text as name
+-- From PostgreSQL 18 on it may also be one that is not enforced at all.
+select k.conname::text as name, coalesce((pg_catalog.to_jsonb(k) ->> 'conenforced')::boolean, true) as enforced
 from pg_catalog.pg_constraint k
 join pg_catalog.pg_attribute child on child.attrelid = k.conrelid and child.attnum = k.conkey[1]
 join pg_catalog.pg_attribute parent on parent.attrelid = k.confrelid and parent.attnum = k.confkey[1]
