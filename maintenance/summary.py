@@ -70,10 +70,11 @@ def _run(run: Run) -> str:
          size(step.bytes_after), f"{step.seconds:.2f} s", str(step.stop_reason or step.status))
         for step in steps
     ]  # fmt: skip
+    vacuumed = sum(step.strategy == "vacuum" and step.status is StepStatus.SUCCEEDED for step in steps)
     why = "" if run.status is RunStatus.SUCCEEDED else f" ({run.stop_reason})"
     lines = [
         f"### Run {run.id} {_escaped(run.name)}: {run.status}{why}",
-        f"{run.rows:,} rows deleted.",
+        f"{run.rows:,} rows deleted" + (f", {vacuumed} tables vacuumed." if vacuumed else "."),
         *_table(_RUN_HEAD, rows, _RUN_NUMBERS, f"`history --run {run.id}` shows all of them"),
         _rest("Statistics (analyze)", ((step.task, step.table) for step in analyzed)),
         _rest("Nothing to do", ((step.task, step.table) for step in idle)),
