@@ -41,7 +41,9 @@ PAIRS = (
 )  # fmt: skip
 AGES = {"1 day": timedelta(days=1), "36 hours": timedelta(hours=36), "1 week 00:30": timedelta(days=7, minutes=30)}
 MOMENTS = ("timestamptz", "timestamp", "date")
-LIMITS: st.SearchStrategy[list[int] | None] = st.none() | st.just([]) | st.lists(st.integers(1, 4), min_size=1, max_size=5)
+LIMITS: st.SearchStrategy[list[int] | None] = (
+    st.none() | st.just([]) | st.lists(st.integers(1, 4), min_size=1, max_size=5)
+)
 """None: the engine runs the steps. Numbers: the sizes of batches, each third of which is taken up as by another run. No
 numbers: the procedures that the policy is compiled to do it all."""
 _ENDS = {-(10**6): datetime.min.replace(tzinfo=UTC), 10**6: datetime.max.replace(tzinfo=UTC)}
