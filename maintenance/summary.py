@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from maintenance.amounts import size
 from maintenance.budget import roughly
-from maintenance.console import short, size
+from maintenance.console import overdue, short
 from maintenance.errors import UsageError
 from maintenance.models import RunStatus, Settled, Step, StepStatus, StopReason
 from maintenance.runs import Plan, Run, StepResult
@@ -135,7 +136,8 @@ def _said(step: StepResult) -> str:
     state = f" [{step.sqlstate}]" if step.sqlstate else ""
     corrected = f"{step.updated:,} rows corrected" if step.updated else None
     error = f"{step.error}{state}" if step.error else None
-    return "; ".join(text for text in (error, corrected, step.note) if text)
+    late = overdue(step) if step.lag_after else None
+    return "; ".join(text for text in (error, corrected, late, step.note) if text)
 
 
 def _idle(step: Step) -> bool:

@@ -191,3 +191,13 @@ def test_every_character_is_shown_as_itself_or_as_a_blank(tmp_path: Path, charac
     assert shown.tags == {"h3", "p"}
     said = shown.text.removeprefix("Maintenance did not begin\n")
     assert said.strip("\n") == plain(f"x{visible}y {visible}z{visible * 2} {visible}")
+
+
+async def test_an_objective_that_is_missed_is_told_with_what_is_overdue(shelf: Database) -> None:
+    rule = '[[retention]]\ntable = "log"\ncolumn = "at"\nkeep = "30 days"\nmax_rows = 1\nlag_objective = "1 day"\n'
+    shelf.write_policy(rule)
+    await shelf.execute("create index on log (at)")
+    run: Document = await shelf.cli_json("run", "retention", "--summary", "summary.md", exit_code=1)
+    assert run["stop_reason"] == "objective"
+    assert "failed (objective)" in page(shelf).text
+    assert "should have been gone for" in page(shelf).text
