@@ -11,7 +11,8 @@ from pathlib import Path
 
 from maintenance.archive_url import ArchiveUrl, archive_url
 from maintenance.errors import SettingsError
-from maintenance.host import host_budget
+from maintenance.host import host_budget, scheduler_of
+from maintenance.runs import Scheduler
 from maintenance.target import Target, target_of
 from maintenance.telemetry_settings import TelemetrySettings, telemetry
 from maintenance.variables import PREFIX, SETTINGS
@@ -49,6 +50,8 @@ class Settings:
     postgres_bin: Path | None = None
     hosted: bool = False
     """Read for a function of the Functions app."""
+    scheduler: Scheduler = Scheduler.CLI
+    """Who has called the command line."""
     telemetry: TelemetrySettings = _NO_TELEMETRY
 
     def required_target(self) -> Target:
@@ -105,6 +108,7 @@ def load(
         postgres_bin=Path(binaries) if binaries else None,
         telemetry=telemetry(env, hosted=hosted),
         hosted=hosted,
+        scheduler=scheduler_of(env),
     )
 
 
