@@ -138,3 +138,10 @@ def only(examination: Examination, code: str) -> Finding:
     """The only finding of that code."""
     (found,) = [one for one in examination.findings if one.code == code]
     return found
+
+
+async def apply(database: Database, cure: str | None) -> None:
+    """The statements one by one, as psql sends them."""
+    assert cure is not None
+    for sql in cure.split(";\n"):
+        await database.execute(sql)

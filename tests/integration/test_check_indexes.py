@@ -8,20 +8,13 @@ from typing import Any
 import pytest
 
 from maintenance.findings import Severity
-from tests.checks import POLICY, codes, look, make, only
+from tests.checks import apply, codes, look, make, only
 from tests.cron_server import until
 from tests.databases import Database, connect
 from tests.sessions import counted
 
 _RULE = '[[retention]]\ntable = "log"\ncolumn = "at"\nkeep = "30 days"\n'
 _LARGE: dict[str, Any] = {"large": 1}
-
-
-async def apply(database: Database, cure: str | None) -> None:
-    """The statements one by one, as psql sends them."""
-    assert cure is not None
-    for sql in cure.split(";\n"):
-        await database.execute(sql)
 
 
 # --- indexes among themselves
@@ -269,113 +262,3 @@ async def test_a_table_that_wants_partitions(database: Database, rule: str, foun
     await database.execute(_LOG + "create index on log (at); analyze log")
     assert codes(await look(database, "retained", policy=_RULE + rule)) == []
     assert codes(await look(database, "retained", partitions=1)) == found
-
-
-# --- constraints
-
-
-_ITEMS = """
-create table device (id {parent});
-create table item (id int primary key, device {child}, at timestamptz);
-"""
-_ITEM_RULES = POLICY.split("[[duplicates]]")[1].join(["[[duplicates]]", ""])
-
-
-@pytest.mark.parametrize(
-    ("parent", "child", "constraint", "found", "words"),
-    [
-        ("int primary key", "int unique references device", "", [], ""),
-        ("int primary key", "int unique", "", ["foreign_key.missing"], "1 rows break the rule now"),
-        ("int primary key", "int references device", "", ["unique.missing"], "1 rows break the rule now"),
-        ("int primary key", "int", "", ["foreign_key.missing", "unique.missing"], "break the rule now"),
-        ("int primary key", "int unique",
-         "alter table item add constraint k foreign key (device) references device not valid",
-         ["foreign_key.unvalidated"], "k is not validated"),
-        ("int", "int unique", "", ["foreign_key.missing"], "no foreign key"),
-        ("text primary key", "varchar(20) unique", "", ["foreign_key.missing"], "no foreign key"),
-    ],
-)  # fmt: skip
-async def test_constraints_behind_duplicates_and_orphans(
-    database: Database, parent: str, child: str, constraint: str, found: list[str], words: str
-) -> None:
-    await database.execute(_ITEMS.format(parent=parent, child=child))
-    await database.execute("insert into device select generate_series(1, 3); insert into item values (1, '1', now())")
-    if "references" not in child and "text" not in parent:
-        await database.execute("insert into item values (2, 9, now())")
-    if "unique" not in child:
-        await database.execute("insert into item values (3, 1, now())")
-    if constraint:
-        await database.execute(constraint)
-    database.write_policy(_ITEM_RULES)
-    examination = await look(database, "constraints")
-    assert codes(examination) == found
-    if "break" in words:
-        assert all(words.split(" ", 1)[1] in one.fact for one in examination.findings)
-    await database.run("duplicates", "orphans")
-    if parent == "int":
-        assert "first a unique constraint" in only(await look(database, "constraints"), "foreign_key.missing").remedy
-        await database.execute("alter table device add primary key (id)")
-    for one in (await look(database, "constraints")).findings:
-        assert one.severity is Severity.ADVICE
-        await apply(database, one.cure)
-    assert codes(await look(database, "constraints")) == []
-
-
-async def test_a_foreign_key_that_is_not_enforced(database: Database) -> None:
-    if database.connection.get_server_version().major < 18:
-        return
-    await database.execute(_ITEMS.format(parent="int primary key", child="int unique"))
-    await database.execute("alter table item add foreign key (device) references device not enforced")
-    database.write_policy(_ITEM_RULES)
-    found = only(await look(database, "constraints"), "foreign_key.unvalidated")
-    assert (found.cure, "NOT ENFORCED" in found.fact) == (None, True)
-    await database.execute("alter table item alter constraint item_device_fkey enforced")
-    assert codes(await look(database, "constraints")) == []
-
-
-async def test_what_the_ledger_knows_of_them_is_told(database: Database) -> None:
-    await database.execute(_ITEMS.format(parent="int primary key", child="int"))
-    await database.execute(
-        "insert into device values (1); insert into item values (1, 1, now()), (2, 1, now()), (3, 2, now())"
-    )
-    database.write_policy(_ITEM_RULES)
-    assert "python -m maintenance run orphans --tables public.item" in str(
-        only(await look(database, "constraints"), "foreign_key.missing").cure
-    )
-    await database.run("duplicates", "orphans")
-    examination = await look(database, "constraints")
-    assert all("in the last 30 days 1 were deleted" in one.fact for one in examination.findings)
-    assert all("Fails until" not in str(one.cure) for one in examination.findings)
-
-
-async def test_a_partitioned_table_gets_no_statement_that_would_lock_it(database: Database) -> None:
-    await database.execute(
-        "create table device (id int primary key); create table item (id int, device int, at timestamptz)"
-        " partition by list (id); create table one partition of item for values in (1)"
-    )
-    database.write_policy(_ITEM_RULES)
-    examination = await look(database, "constraints")
-    assert codes(examination) == ["foreign_key.missing"]
-    cure = only(examination, "foreign_key.missing").cure
-    assert (cure is None) is (database.connection.get_server_version().major < 18)
-    if cure is not None:
-        await apply(database, cure)
-        assert codes(await look(database, "constraints")) == []
-    database.write_policy(_ITEM_RULES.replace('key = ["device"]', 'key = ["device", "id"]'))
-    found = only(await look(database, "constraints"), "unique.missing")
-    assert (found.cure, "ATTACH PARTITION" in found.remedy) == (None, True)
-
-
-async def test_names_that_are_taken_or_too_long_get_another(database: Database) -> None:
-    long = "t" * 60
-    await database.execute(
-        f"create table device (id int primary key); create table {long} (device int, at timestamptz);"
-        "create table item (device int, at timestamptz); create table item_device_key (x int)"
-    )
-    database.write_policy(_ITEM_RULES.replace('"item"', f'"item", "{long}"'))
-    await counted(database)
-    examination = await look(database, "constraints")
-    assert codes(examination) == ["foreign_key.missing"] * 2 + ["unique.missing"] * 2
-    for one in examination.findings:
-        await apply(database, one.cure)
-    assert codes(await look(database, "constraints")) == []
