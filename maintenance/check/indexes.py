@@ -70,11 +70,12 @@ async def _unused(view: View, indexes: Iterable[Index]) -> list[Finding]:
     since = (await view.rows(_LOOK, "counted_since"))[0]["seconds"] or 0.0
     if since < view.thresholds.unused_after:
         return []
+    # When an index was made, the server does not tell.
+    how = f"was not read once in the {since / 86400:.0f} days that are counted, or since it was made"
     return [
         finding(
             "index.unused", str(index.table),
-            f"the index {index.name}{_large(index)} was not read once in the {since / 86400:.0f} days that are counted",
-            cure=index.drop, risky=True,
+            f"the index {index.name}{_large(index)} {how}", cure=index.drop, risky=True,
         )
         for index in indexes
         if index.scans == 0 and index.bytes >= view.thresholds.unused_bytes and index.valid

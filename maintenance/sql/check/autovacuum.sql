@@ -19,7 +19,8 @@ where c.relkind in ('r', 'm') and {of_users}
 order by 1, 2;
 
 -- name: behind
--- By each table's own threshold. The server says when a table was vacuumed, not since when it should be.
+-- By each table's own threshold. The server says when a table was vacuumed, not since when it should be; of one that never was,
+-- it knows no longer than it counts.
 with counted as (
     select c.oid, n.nspname as schema, c.relname as name,
            coalesce(pg_catalog.pg_stat_get_dead_tuples(c.oid), 0) as dead,
@@ -38,7 +39,11 @@ with counted as (
 )
 select oid, schema, name, dead, last, threshold::bigint as threshold
 from counted
-where dead >= $1 and dead > $2::float8 * threshold and (last is null or last < pg_catalog.statement_timestamp() - make_interval(secs => $3::float8))
+where dead >= $1 and dead > $2::float8 * threshold
+  and coalesce(last, (
+      select greatest(s.stats_reset, pg_catalog.pg_postmaster_start_time()) from pg_catalog.pg_stat_database s
+      where s.datname = pg_catalog.current_database()
+  )) < pg_catalog.statement_timestamp() - make_interval(secs => $3::float8)
 order by dead desc;
 
 -- name: ages

@@ -39,10 +39,11 @@ where not (i.indisvalid and i.indisready) and exists (
 );
 
 -- name: counted_since
--- Since when scans are counted: a server that never reset its statistics has them at least since it was started.
+-- Since when scans are counted: a server that never reset its statistics has them at least since it was started, or crashed,
+-- which the background writer's begin with.
 select pg_catalog.date_part('epoch', pg_catalog.statement_timestamp()
-           - coalesce(s.stats_reset, pg_catalog.pg_postmaster_start_time())) as seconds
-from pg_catalog.pg_stat_database s where s.datname = pg_catalog.current_database();
+           - greatest(coalesce(s.stats_reset, pg_catalog.pg_postmaster_start_time()), b.stats_reset)) as seconds
+from pg_catalog.pg_stat_database s cross join pg_catalog.pg_stat_bgwriter b where s.datname = pg_catalog.current_database();
 
 -- name: updated
 select c.oid, pg_catalog.pg_stat_get_tuples_updated(c.oid) as updates, pg_catalog.pg_stat_get_tuples_hot_updated(c.oid) as hot
