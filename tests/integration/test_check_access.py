@@ -18,17 +18,21 @@ from typing import Any
 
 import pytest
 
+from maintenance import policy_file
 from maintenance import settings as environment
 from maintenance.check.access import ACCESS
-from maintenance.check.examination import examined_target
+from maintenance.check.examination import LOOKS, examined, examined_target
 from maintenance.check.server import ENDS, SERVER
 from maintenance.clock import astray
 from maintenance.database import connected
 from maintenance.findings import Severity
+from maintenance.names import quoted
 from maintenance.target import Auth
 from tests.checks import OLD, POLICY, check, codes, keeper, look, make, only, view
 from tests.databases import Database, connect
-from tests.odd_schema import maintains
+from tests.odd_schema import NAME as ODD_NAME
+from tests.odd_schema import asked, least, maintains, member
+from tests.odd_schema import make as odd
 from tests.sessions import role
 from tests.tls_server import NAME, TlsServer, capable, tls_server
 
@@ -346,3 +350,32 @@ async def test_another_session_is_no_pooler(database: Database) -> None:
         assert codes(await look(database, "access")) == ["role.mighty"]
     finally:
         await other.close()
+
+
+async def test_each_of_the_grants_that_are_printed_is_missed_when_it_is_taken_away(database: Database) -> None:
+    await odd(database)
+    given = await asked(database)
+    (privileges,) = [one for one in LOOKS if one.name == "privileges"]
+    async with member(database, ODD_NAME, least(given)) as target:
+        settings = replace(database.settings, target=target)
+        policy = policy_file.load(settings.policy)
+
+        async def missing() -> set[str]:
+            async with connected(settings, name="test", read_only=True) as connection:
+                found = (await examined(connection, policy, settings, looks=[privileges])).findings
+            return {one.subject for one in found if one.code == "privilege.missing"}
+
+        assert await missing() == set()
+        whom = quoted(ODD_NAME)
+        of_tables = [one for one in given.grants if " on table " in str(one) and one.about != "maintenance"]
+        assert len(of_tables) > 10
+        for grant in of_tables:
+            revoked = (
+                str(grant)
+                .replace("grant ", "revoke ", 1)
+                .replace(f" to {quoted(ODD_NAME)}", f" from {quoted(ODD_NAME)}")
+            )
+            await database.execute(revoked)
+            assert await missing() == {grant.about}, revoked
+            await database.execute(str(grant))
+        assert await missing() == set()
