@@ -370,11 +370,7 @@ async def test_each_of_the_grants_that_are_printed_is_missed_when_it_is_taken_aw
         of_tables = [one for one in given.grants if " on table " in str(one) and one.about != "maintenance"]
         assert len(of_tables) > 10
         for grant in of_tables:
-            revoked = (
-                str(grant)
-                .replace("grant ", "revoke ", 1)
-                .replace(f" to {quoted(ODD_NAME)}", f" from {quoted(ODD_NAME)}")
-            )
+            revoked = str(grant).replace("grant ", "revoke ", 1).replace(f" to {whom}", f" from {whom}")
             await database.execute(revoked)
             assert await missing() == {grant.about}, revoked
             await database.execute(str(grant))
