@@ -14,7 +14,7 @@ from maintenance.errors import SettingsError
 from maintenance.host import host_budget
 from maintenance.target import Target, target_of
 from maintenance.telemetry_settings import TelemetrySettings, telemetry
-from maintenance.variables import PREFIX, SETTINGS
+from maintenance.variables import PREFIX, SETTINGS, TIMERS
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 36_500 * 86_400.0
@@ -50,6 +50,10 @@ class Settings:
     hosted: bool = False
     """Read for a function of the Functions app."""
     telemetry: TelemetrySettings = _NO_TELEMETRY
+    schedules: tuple[tuple[str, str], ...] = ()
+    """The timers of the Functions app as NCRONTAB expressions, by the name of the run; none where none is set."""
+    time_zone: str | None = None
+    """Of the timers, where it is not UTC. https://learn.microsoft.com/azure/azure-functions/functions-app-settings#website_time_zone"""
 
     def required_target(self) -> Target:
         """The database of this environment.
@@ -105,6 +109,8 @@ def load(
         postgres_bin=Path(binaries) if binaries else None,
         telemetry=telemetry(env, hosted=hosted),
         hosted=hosted,
+        schedules=tuple((run, env[name]) for run, name in TIMERS.items() if env.get(name)),
+        time_zone=env.get("WEBSITE_TIME_ZONE") or None,
     )
 
 

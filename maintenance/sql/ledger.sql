@@ -139,11 +139,13 @@ with now as (
                  and $3 = (select n.nspname from pg_catalog.pg_namespace n where n.oid = c.relnamespace)
            ) as there,
            exists (select from maintenance.pause) as paused,
-           {bytes} as bytes, pg_catalog.pg_stat_get_tuples_deleted($2::oid) as deleted
+           {bytes} as bytes, pg_catalog.pg_stat_get_tuples_deleted($2::oid) as deleted,
+           pg_catalog.pg_stat_get_dead_tuples($2::oid) as dead
 ),
 begun as (
     update maintenance.step s
-    set status = 'running', bytes_before = coalesce(s.bytes_before, now.bytes), began_at = clock_timestamp()
+    set status = 'running', bytes_before = coalesce(s.bytes_before, now.bytes),
+        dead_before = coalesce(s.dead_before, now.dead), began_at = clock_timestamp()
     from now
     where s.id = $1 and now.there and not now.paused
 )
