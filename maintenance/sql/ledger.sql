@@ -7,8 +7,8 @@ select r.oid is not null and s.oid is not null as made,
 from (select) as one
 left join pg_catalog.pg_namespace n on n.nspname = 'maintenance'
 left join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = 'run'
-left join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attname = 'database_bytes' and not a.attisdropped
 left join pg_catalog.pg_class s on s.relnamespace = n.oid and s.relname = 'step'
+left join pg_catalog.pg_attribute a on a.attrelid = s.oid and a.attname = 'dead_before' and not a.attisdropped
 left join pg_catalog.pg_class p on p.relnamespace = n.oid and p.relname = 'pause'
 left join pg_catalog.pg_class v on v.relnamespace = n.oid and v.relname = 'archive'
 cross join lateral (
