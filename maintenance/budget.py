@@ -7,13 +7,18 @@ from collections.abc import Callable
 
 
 def spelled(seconds: float) -> str:
-    """A duration in words, no more exact than a reader needs: `40 s`, `14 min`, `2 h 30 min`."""
+    """A duration in words, no more exact than a reader needs: `40 s`, `14 min`, `2 h 30 min`, `12 days`."""
     if seconds < 1:
         return "under 1 s"
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    days = minutes / 60 / 24
+    return f"{days:.0f} days" if days >= 10 else f"{days:.1f} days".replace(".0", "")
 
 
 def roughly(seconds: float) -> str:

@@ -27,7 +27,7 @@ async def astray(connection: Connection, allowed: str, now: Callable[[], datetim
     """
     what = f"guards.clock = {allowed!r}"
     try:
-        row = await fetch_one(connection, statement("guards", "clock"), allowed)
+        row = await fetch_one(connection, statement("survey", "span"), allowed)
     except (asyncpg.DataError, asyncpg.InternalServerError, OverflowError) as error:
         raise PolicyError(
             f"{what} cannot be used by PostgreSQL ({error}); write an interval such as '5 minutes'."

@@ -116,7 +116,7 @@ class Conduct:
             connection=self.connection, ledger=self.ledger, settings=self.settings, budget=self.budget,
             brake=await self._brake(run_id, outlook.limits), guards=guards,
             others=OtherDeleters(jobs=await cron_jobs(self.connection), before=await past.deletions(self.connection)),
-            witness=self.witness, run_id=run_id,
+            witness=self.witness, run_id=run_id, as_of=outlook.survey.as_of, idle=await past.idle(self.connection),
             whole=self.budget.left,
         )  # fmt: skip
         turns = Turns(execution=execution, earlier={step.place: step for step in earlier})
@@ -135,9 +135,8 @@ class Conduct:
         steps = (await self.ledger.known(run_id)).steps
         size = await self._database_bytes()
         await self.connection.execute(statement("database", "commit_for_good"))
-        run = await self.ledger.end(
-            run_id, *_concluded(steps, halt, cut=cut), seconds=time.monotonic() - began, size=size
-        )
+        concluded = _concluded(steps, halt, turns.missed(steps), cut=cut)
+        run = await self.ledger.end(run_id, *concluded, seconds=time.monotonic() - began, size=size)
         self.witness.run_ended(run, size)
         return run
 
@@ -237,14 +236,19 @@ class _Outlook:
 
 
 def _concluded(
-    steps: tuple[StepResult, ...], halt: Verdict | None, *, cut: bool
+    steps: tuple[StepResult, ...], halt: Verdict | None, missed: str | None, *, cut: bool
 ) -> tuple[RunStatus, StopReason, str | None]:
-    """A run is as good as its worst step: failed before interrupted before succeeded; `cut`, there are more to plan."""
+    """A run is as good as its worst step: failed before interrupted before succeeded; `cut`, there are more to plan.
+
+    Where a step `missed` its objective, that is said even if each statement succeeded.
+    """
     failed = (StepStatus.FAILED, StepStatus.BLOCKED)
     unfinished = (StepStatus.INTERRUPTED, StepStatus.PENDING, StepStatus.RUNNING)
     for step in steps:
         if step.status in failed:
             return RunStatus.FAILED, step.stop_reason or StopReason.ERROR, step.error
+    if missed is not None:
+        return RunStatus.FAILED, StopReason.OBJECTIVE, missed
     if halt is not None and (cut or any(step.status in unfinished for step in steps)):
         return RunStatus.INTERRUPTED, halt.stop_reason, halt.message
     for step in steps:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from maintenance.budget import roughly
+from maintenance.amounts import size
+from maintenance.budget import roughly, spelled
 from maintenance.models import RunStatus, Settled, Step, StepStatus, StopReason
 from maintenance.runs import Plan, Run, StepResult
 
@@ -21,7 +22,8 @@ _COUNTED = re.compile(r"[\d,]+ dead rows removed")
 """A note that is no more than a figure, of which a run has one for each table."""
 _COLOURS = {
     "succeeded": "green", "done": "green", "failed": "red", "blocked": "red", "guard": "yellow",
-    "interrupted": "yellow", "skipped": "yellow", "budget": "yellow", "lock": "yellow", "lag": "yellow", "error": "red",
+    "interrupted": "yellow", "skipped": "yellow", "budget": "yellow", "lock": "yellow", "lag": "yellow",
+    "objective": "red", "error": "red",
 }  # fmt: skip
 
 
@@ -94,6 +96,8 @@ def show_run(console: Console, run: Run) -> None:
             console.print(escape(f"{step.task} {short(step.table)}: {step.updated:,} rows corrected"))
         if step.paused >= _WORTH_TELLING:
             console.print(escape(f"{step.task} {short(step.table)}: held back for {step.paused:.1f} s by [lag]"))
+        if step.lag_after:
+            console.print(escape(f"{step.task} {short(step.table)}: {overdue(step)}"), style="yellow")
         if step.note and step not in absent and not _COUNTED.fullmatch(step.note):
             console.print(escape(f"{step.task} {short(step.table)}: {step.note}"))
     if run.note:
@@ -153,6 +157,12 @@ def show_changes(console: Console, counts: dict[str, tuple[int, int]], runs: lis
     console.print(grid)
 
 
+def overdue(step: StepResult) -> str:
+    """For how long what a step has left should be gone."""
+    before = f" ({spelled(step.lag_before)} before)" if step.lag_before else ""
+    return f"what is left should have been gone for {spelled(step.lag_after or 0)}{before}"
+
+
 def short(table: str) -> str:
     """The table without the schema that goes without saying."""
     return table.removeprefix("public.")
@@ -162,18 +172,6 @@ def coloured(word: str) -> str:
     """A status or stop reason as markup, in the colour of its weight."""
     colour = _COLOURS.get(word)
     return f"[{colour}]{word}[/{colour}]" if colour else str(word)
-
-
-def size(amount: int | None) -> str:
-    """Bytes as PostgreSQL's pg_size_pretty words them."""
-    if amount is None:
-        return ""
-    number = float(amount)
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1024:
-            return f"{number:.0f} {unit}" if unit == "B" or number >= 10 else f"{number:.1f} {unit}"
-        number /= 1024
-    return f"{number:.1f} TB"
 
 
 def grid_of(*columns: str | tuple[str, str]) -> Grid:

@@ -7,16 +7,16 @@ import logging
 from collections import deque
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import asyncpg
 
 from maintenance import switch
 from maintenance.database import BOOKKEEPING, GLANCE, clock, connected, limit_statements
 from maintenance.errors import DatabaseError
-from maintenance.execution import Execution
+from maintenance.execution import Execution, Turn
 from maintenance.ledger import Ledger
-from maintenance.models import DONE, Cursor, Step, StopReason, Verdict
+from maintenance.models import DONE, StopReason, Verdict
 from maintenance.sql import statement
 from maintenance.verdicts import failure
 from maintenance.witness import Event
@@ -24,19 +24,6 @@ from maintenance.witness import Event
 _LOG = logging.getLogger("maintenance")
 _WATCH = 1.0
 """Seconds after which the run's connection, where it has nothing to do, is asked whether it is still there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """A step that is to have its turn, as the ledger has it."""
-
-    step: Step
-    id: int
-    cursor: Cursor | None
-    batches: int
-    """Those of the run's earlier slices."""
-    rows: int
-    """Those that went in them."""
 
 
 class Crew:
@@ -117,9 +104,7 @@ class Crew:
     async def _serve(self, execution: Execution) -> None:
         while self._waiting:
             turn = self._waiting.popleft()
-            verdict = await execution.step(
-                turn.step, turn.id, turn.cursor, halt=self.halt, batches=turn.batches, rows=turn.rows
-            )
+            verdict = await execution.step(turn, halt=self.halt)
             if verdict.stop_reason is StopReason.PAUSED:
                 self.halt = self.halt or await switch.halt(execution.connection)
             if verdict == DONE:

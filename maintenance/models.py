@@ -53,6 +53,7 @@ class StopReason(StrEnum):
     GUARD = "guard"
     BLOCKED = "blocked"
     PAUSED = "paused"
+    OBJECTIVE = "objective"
     LEASE = "lease"
     ERROR = "error"
 
@@ -117,7 +118,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """How the last attempt at a step ended, as far as the next one needs to know."""
+    """How earlier attempts at a step ended, as far as the next one needs to know."""
 
     strategy: str
     cursor: Cursor | None
@@ -125,6 +126,10 @@ class Carried:
     """Its run ended before it got its turn."""
     last_turn: int
     """Grows with the time of the last turn that it had; 0 where it never had one."""
+    since: datetime
+    """When it was last done; where it never was, when it was first tried."""
+    unfinished: bool
+    """The last attempt left something to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +193,8 @@ class Step(ABC):
     deleter: Deleter = PLAIN
     """What its rows go through; whoever does the step may put another one in its place."""
     reach: Reach = Reach()
+    objective: float | None = None
+    """Seconds for which something that should be gone may be there after a run; None where nobody cares."""
     closing: str | None = None
     """A statement that is made once after all steps of the task, if one of them was done; none may be in need of it."""
 
@@ -212,6 +219,11 @@ class Step(ABC):
     @property
     def deletes(self) -> bool:
         """Whether rows go by it."""
+        return False
+
+    @property
+    def ages(self) -> bool:
+        """Whether rows come to be due by time alone."""
         return False
 
     @property
@@ -242,6 +254,11 @@ class Step(ABC):
         """Seconds for which the oldest row that should be gone has been due, 0 if there is none; None if not known."""
         return None
 
+    @property
+    def lag_at_a_glance(self) -> bool:
+        """Whether `lag` is one look into an index, so that it can be asked before the step as well."""
+        return False
+
     def in_transaction(self, cursor: Cursor | None) -> bool:
         """Whether the next batch is one transaction together with its entry in the ledger."""
         return self.transactional
@@ -269,6 +286,8 @@ class Settled(Step):
 
     strategy: str = "none"
     verdict: Verdict
+    ruled: bool = False
+    """It stands for a rule that deletes, so what that wants gone is due for longer while nothing is done."""
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """Nothing: the verdict stands."""

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from asyncpg import Connection
 
+from maintenance.amounts import size
 from maintenance.models import Carried, StepStatus, StopReason, Took
 from maintenance.sql import statement
 
@@ -16,6 +17,8 @@ _FILE = "ledger"
 _UNFINISHED = (
     StepStatus.INTERRUPTED, StepStatus.FAILED, StepStatus.BLOCKED, StepStatus.PENDING, StepStatus.RUNNING,
 )  # fmt: skip
+_TURNS = 10
+"""After so many turns in which a rule deleted nothing, while its table grew, somebody should hear of it."""
 _STARVED = (StopReason.BUDGET, StopReason.LAG, StopReason.ERROR)
 
 
@@ -31,16 +34,28 @@ class Deletions:
 
 
 async def carried(connection: Connection) -> dict[tuple[str, str, str], Carried]:
-    """What earlier runs left unfinished, by task, table and rule."""
+    """What earlier runs left of each piece of work, by task, table and rule."""
     return {
         (row["task"], row["table_name"], row["rule"]): Carried(
             strategy=row["strategy"],
             cursor=json.loads(row["cursor"]) if row["cursor"] else None,
             starved=row["began_at"] is None and row["stop_reason"] in _STARVED,
             last_turn=row["last_turn"] or 0,
+            since=row["since"],
+            unfinished=row["status"] in _UNFINISHED,
         )
         for row in await connection.fetch(statement(_FILE, "carried"))
-        if row["status"] in _UNFINISHED
+    }
+
+
+async def idle(connection: Connection) -> dict[tuple[str, str, str], str]:
+    """Rules that delete nothing although their table grows, each with words that say so."""
+    return {
+        (row["task"], row["table_name"], row["rule"]): (
+            f"this rule deleted nothing in its last {_TURNS} turns, while the table grew from {size(row['was'])} to "
+            f"{size(row['is'])}: look whether column and keep are the right ones"
+        )
+        for row in await connection.fetch(statement(_FILE, "idle"), _TURNS)
     }
 
 

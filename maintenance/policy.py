@@ -82,11 +82,12 @@ class Archived(Section):
 
 
 class Rule(Archived):
-    """What every rule that deletes has: an archive, and how much it may take in one run before a guard stops it."""
+    """What every rule that deletes has: an archive, limits of what it may take in one run, and how late it may be."""
 
     max_rows: Count | None = None
     max_fraction: Fraction | None = None
     ramp: Positive | None = None
+    lag_objective: Interval | None = None
 
     @property
     def reach(self) -> Reach:
@@ -236,6 +237,7 @@ class Guards(Section):
     """What stops every rule."""
 
     clock: Interval = "5 minutes"
+    lag_objective: Interval | None = None
 
 
 class Bounds(Section):

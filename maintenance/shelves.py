@@ -10,9 +10,10 @@ from itertools import groupby
 from rich.console import Console
 from rich.markup import escape
 
+from maintenance.amounts import size
 from maintenance.answer import Answer
 from maintenance.archive.shelf import Entry
-from maintenance.console import grid_of, short, size
+from maintenance.console import grid_of, short
 from maintenance.documents import Document
 from maintenance.recovery import Listing, Recovery, Sought, archived, restored
 from maintenance.settings import Settings

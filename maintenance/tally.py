@@ -30,6 +30,8 @@ class Tally:
     """Who else deletes from the table."""
     archiver: Archiver | None = None
     """What the rows go through where the step has an archive."""
+    lag: float | None = None
+    """Retention lag when the turn began."""
 
     def add(self, batch: Batch) -> None:
         """One batch more."""
@@ -51,5 +53,6 @@ class Tally:
         """What the witnesses hear; `size` is that of the table by now, where somebody looked."""
         return Outcome(
             rows=self.rows, updated=self.updated, batches=self.batches, seconds=seconds,
-            table_bytes=self.size if size is None else size, lag=lag, paused=self.paused,
+            table_bytes=self.size if size is None else size, lag=lag, lag_before=self.lag,
+            paused=self.paused,
         )  # fmt: skip

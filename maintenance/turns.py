@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from maintenance import switch
-from maintenance.crew import Crew, Turn
-from maintenance.execution import Execution
+from maintenance.budget import spelled
+from maintenance.crew import Crew
+from maintenance.execution import Execution, Turn
 from maintenance.models import Carried, Cursor, Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.runs import StepResult
+from maintenance.verdicts import OVERDUE
 
 _AGAIN = (StopReason.BUDGET, StopReason.LOCK, StopReason.LAG, StopReason.PAUSED, StopReason.ERROR)
 """Why a step was interrupted that has another turn in the next slice of its run."""
@@ -56,9 +58,28 @@ class Turns:
                 note = "planned again, there was nothing left to do"
                 await self.execution.ledger.end_step(step.id, _NOT_NEEDED, note=note, size=None, seconds=0)
 
+    def missed(self, steps: tuple[StepResult, ...]) -> str | None:
+        """Which of the steps left something for longer than its objective allows, in words; None where none did."""
+        objectives = {step.place: step.objective for step in self.seen}
+        for step in steps:
+            objective = objectives.get(step.place)
+            if objective is not None and step.lag_after is not None and step.lag_after > objective:
+                said = OVERDUE.format(
+                    task=step.task, table=step.table, rule=step.rule,
+                    lag=spelled(step.lag_after), allowed=spelled(objective),
+                )  # fmt: skip
+                return f"{said}; {step.error}" if step.error else said
+        return None
+
     def _resumed(self, step: Step) -> Cursor | None:
         before = self.carried.get(step.place)
-        if before is None or before.cursor is None or before.strategy != step.strategy or isinstance(step, Settled):
+        if (
+            before is None
+            or not before.unfinished
+            or before.cursor is None
+            or before.strategy != step.strategy
+            or isinstance(step, Settled)
+        ):
             return None
         return step.go_on(before.cursor) if step.place in self.earlier else step.resume(before.cursor)
 
@@ -68,13 +89,14 @@ class Turns:
 
     async def _written(self, step: Step) -> Turn:
         """The step's turn, once it is in the ledger."""
-        before = self.earlier.get(step.place)
-        cursor = self._resumed(step)
-        if before is None:
-            id_ = await self.execution.ledger.add(self.execution.run_id, step, cursor)
-            return Turn(step=step, id=id_, cursor=cursor, batches=0, rows=0)
-        await self.execution.ledger.add_again(before.id, step, cursor)
-        return Turn(step=step, id=before.id, cursor=cursor, batches=before.batches, rows=before.rows)
+        earlier, cursor = self.earlier.get(step.place), self._resumed(step)
+        if earlier is None:
+            id_, batches, rows = await self.execution.ledger.add(self.execution.run_id, step, cursor), 0, 0
+        else:
+            id_, batches, rows = earlier.id, earlier.batches, earlier.rows
+            await self.execution.ledger.add_again(id_, step, cursor)
+        before = self.carried.get(step.place)
+        return Turn(step=step, id=id_, cursor=cursor, batches=batches, rows=rows, before=before)
 
 
 def _unfinished(step: StepResult) -> bool:
@@ -83,4 +105,4 @@ def _unfinished(step: StepResult) -> bool:
 
 def _turn(before: Carried | None) -> tuple[bool, int]:
     """Sorts what an earlier run never came to in front of all else, the one that has waited longest first."""
-    return (False, before.last_turn) if before is not None and before.starved else (True, 0)
+    return (False, before.last_turn) if before is not None and before.unfinished and before.starved else (True, 0)

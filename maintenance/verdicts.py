@@ -31,6 +31,7 @@ _HIDDEN = (
     "; its policies hide rows from this role, and what is hidden cannot be judged, so nothing was deleted: let the "
     "owner run this, or ALTER ROLE ... BYPASSRLS"
 )
+OVERDUE = "{task} {table}: what the rule '{rule}' wants gone has been due for {lag}, and lag_objective allows {allowed}"
 OUT_OF_BUDGET = Verdict(
     status=StepStatus.INTERRUPTED,
     stop_reason=StopReason.BUDGET,

@@ -49,7 +49,9 @@ class Outcome:
     table_bytes: int | None = None
     """Size of the table with its indexes, after the step; None where nobody could look."""
     lag: float | None = None
-    """Seconds for which the oldest row that should be gone has been due; None where that is not known."""
+    """Seconds for which the oldest thing that should be gone has been due; None where that is not known."""
+    lag_before: float | None = None
+    """The same when the step began."""
     paused: float = 0.0
     """Of `seconds` those in which the run held back, for replicas, the WAL or sessions that wait."""
 

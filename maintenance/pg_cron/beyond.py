@@ -28,7 +28,7 @@ def beyond(policy: Policy) -> Iterator[str]:
             yield f"{name}: archive = {rule.archive!r}, as the server has no way to store files or blobs"
     for key in sorted(policy.lag.model_fields_set):
         yield f"[lag] {key}: a procedure cannot see how far replicas are behind, or who waits, while it works"
-    if policy.guards.model_fields_set:
+    if "clock" in policy.guards.model_fields_set:
         yield "[guards] clock: inside the server there is no other clock to compare its own with"
     named = policy.vacuum.model_fields_set
     for key in _NEEDS:

@@ -41,6 +41,7 @@ class CompiledRule:
     """Tables, quoted, each with a column: what the rule was compiled for."""
     limits: tuple[int, int, int] = (1, 1, 1)
     reach: Reach = UNLIMITED
+    lag_objective: str | None = None
     keep: str | None = None
     moment: str | None = None
     newest: int | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from asyncpg import Connection
 
@@ -15,10 +15,11 @@ from maintenance.names import Fragment, Table
 from maintenance.pg_cron import rules
 from maintenance.pg_cron.beyond import beyond, beyond_here
 from maintenance.pg_cron.compiled import CompiledRule
-from maintenance.policy import Policy
+from maintenance.policy import Policy, Rule
 from maintenance.settings import Settings
 from maintenance.sql import statement
 from maintenance.tasks import duplicates, vacuum
+from maintenance.tasks.ruled import objective
 from maintenance.tasks.survey import Survey
 from maintenance.tasks.upkeep import chosen, upkeep
 
@@ -103,12 +104,15 @@ async def compiled(connection: Connection, settings: Settings, cron_database: st
 
 async def _rules(policy: Policy, survey: Survey) -> list[CompiledRule]:
     """In the order of the tasks, which is that of a run."""
-    return [
-        *[await rules.retained(rule, survey) for rule in policy.retention],
-        *[await rules.rivalling(rule, table, survey) for rule in policy.duplicates for table in rule.tables],
-        *[await rules.orphaned(rule, table, survey) for rule in policy.orphans for table in rule.tables],
-        *[await rules.unreferred(rule, survey) for rule in policy.unreferenced],
+    found: list[tuple[Rule, CompiledRule]] = [
+        *[(rule, await rules.retained(rule, survey)) for rule in policy.retention],
+        *[(rule, await rules.rivalling(rule, table, survey)) for rule in policy.duplicates for table in rule.tables],
+        *[(rule, await rules.orphaned(rule, table, survey)) for rule in policy.orphans for table in rule.tables],
+        *[(rule, await rules.unreferred(rule, survey)) for rule in policy.unreferenced],
     ]
+    for rule, _ in found:
+        await objective(rule, survey)
+    return [replace(made, lag_objective=rule.lag_objective or policy.guards.lag_objective) for rule, made in found]
 
 
 async def _tables(policy: Policy, survey: Survey) -> tuple[Vacuumed, ...]:
@@ -138,6 +142,7 @@ def _texts() -> dict[str, str]:
         "limit": f", so nothing was deleted; {verdicts.way_on('%s')}",
         "skipped": lease.SKIPPED.format(holder="%s, process %s"), "changed": _CHANGED, "passed_over": _PASSED_OVER,
         "not_vacuumed": _NOT_VACUUMED,
+        "overdue": verdicts.OVERDUE.format(task="%s", table="%s", rule="%s", lag="%s", allowed="%s"),
     }  # fmt: skip
     return {
         **{name: statement("ledger", name) for name in _LEDGER},

@@ -109,8 +109,3 @@ from pg_catalog.pg_attribute a
 join pg_catalog.pg_class c on c.oid = a.attrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped;
-
--- name: clock
--- Nothing where it is no span that two clocks could be apart.
-select case when apart > interval '0' and apart < interval '100 years' then pg_catalog.date_part('epoch', apart) end as seconds
-from (select $1::text::interval) as given (apart);

@@ -186,11 +186,28 @@ set status = $2, stop_reason = $3, error = $4, spent = spent + $5, database_byte
 where id = $1;
 
 -- name: carried
--- How the last attempt at each piece of work ended, and when it last had a turn.
-select distinct on (task, table_name, rule) task, table_name, rule, strategy, status, stop_reason, began_at, cursor,
-       max(id) filter (where began_at is not null) over (partition by task, table_name, rule) as last_turn
-from maintenance.step
+-- How the last attempt at each piece of work ended, when it last had a turn, and since when it has not been done.
+select distinct on (task, table_name, rule) task, table_name, rule, strategy, s.status, s.stop_reason, began_at, cursor,
+       max(id) filter (where began_at is not null) over place as last_turn,
+       coalesce(max(r.as_of) filter (where s.status = 'succeeded') over place, min(r.as_of) over place) as since
+from maintenance.step s
+join (select r.id as run, r.as_of from maintenance.run r) as r on r.run = s.run_id
+window place as (partition by task, table_name, rule)
 order by task, table_name, rule, id desc;
+
+-- name: idle
+-- Rules that have deleted nothing in their last turns, while their table has become larger by a tenth.
+select task, table_name, rule, max(bytes_before) filter (where age = $1) as was, max(bytes_before) filter (where age = 1) as is
+from (
+    select task, table_name, rule, status, rows, bytes_before,
+           row_number() over (partition by task, table_name, rule order by id desc) as age
+    from maintenance.step
+    where began_at is not null and task = 'retention'
+) as turn
+where age <= $1
+group by task, table_name, rule
+having count(*) = $1 and bool_and(status = 'succeeded' and rows = 0)
+   and max(bytes_before) filter (where age = 1) > 1.1 * max(bytes_before) filter (where age = $1);
 
 -- name: changed_at
 select table_name, max(changed_at) as changed_at

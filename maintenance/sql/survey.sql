@@ -18,5 +18,10 @@ select sane and cutoff < as_of and cutoff > timestamptz '0001-01-02 00:00:00+00'
        case when cutoff > timestamptz '0001-01-02 00:00:00+00' then cutoff else as_of end as cutoff
 from result;
 
+-- name: span
+-- Nothing where it is no span that one could wait for, or two clocks could be apart.
+select case when span > interval '0' and span < interval '100 years' then pg_catalog.date_part('epoch', span) end as seconds
+from (select $1::text::interval) as given (span);
+
 -- name: any_row
 select exists (select from {table});

@@ -13,8 +13,8 @@ from maintenance.names import Fragment, Table, TableName, listed, quoted
 from maintenance.policy import Duplicates, Policy
 from maintenance.sql import statement
 from maintenance.tasks import heap
-from maintenance.tasks.archiving import archived
 from maintenance.tasks.rivals import NAME, Key, held
+from maintenance.tasks.ruled import ruled
 from maintenance.tasks.survey import Draft, Survey, Task, accepted, located, proven
 
 _CHUNK = 100
@@ -175,7 +175,7 @@ def chunks(key: Key, leaf: Leaf) -> str:
 def drafts(policy: Policy) -> list[Draft]:
     """One a table of a rule."""
     return [
-        Draft(task=NAME, table=table, plan=archived(rule, partial(_plan, rule, table)))
+        Draft(task=NAME, table=table, plan=ruled(rule, partial(_plan, rule, table)))
         for rule in policy.duplicates
         for table in rule.tables
     ]

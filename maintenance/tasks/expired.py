@@ -64,6 +64,11 @@ class RetentionStep(Step):
         """Yes."""
         return True
 
+    @property
+    def ages(self) -> bool:
+        """Yes."""
+        return True
+
     def counting(self, sample: Fragment, *, whole: bool) -> Query | None:
         """By the rule's own words."""
         expired = self.whole if whole else self.expired

@@ -14,8 +14,8 @@ from maintenance.names import Fragment, Table, TableName, listed, quoted
 from maintenance.policy import Orphans, Policy
 from maintenance.sql import statement
 from maintenance.tasks import heap
-from maintenance.tasks.archiving import archived
 from maintenance.tasks.moment import Moment
+from maintenance.tasks.ruled import ruled
 from maintenance.tasks.survey import Draft, Survey, Task, accepted, cutoff, located, proven
 
 NAME = "orphans"
@@ -128,7 +128,7 @@ class OrphansStep(Step):
 def drafts(policy: Policy) -> list[Draft]:
     """One a table of a rule."""
     return [
-        Draft(task=NAME, table=table, plan=archived(rule, partial(_plan, rule, table)))
+        Draft(task=NAME, table=table, plan=ruled(rule, partial(_plan, rule, table)))
         for rule in policy.orphans
         for table in rule.tables
     ]

@@ -13,12 +13,12 @@ from maintenance.models import Settled, Step
 from maintenance.names import Fragment, quoted
 from maintenance.policy import Policy, Retention
 from maintenance.sql import statement
-from maintenance.tasks.archiving import archived
 from maintenance.tasks.expired import NAME, Expired
 from maintenance.tasks.floors import floors, kept
 from maintenance.tasks.moment import Moment
 from maintenance.tasks.partitions import HINDRANCES, Part, PartitionRetention, parts
 from maintenance.tasks.rows import FROM, HeapRetention, KeysetRetention
+from maintenance.tasks.ruled import ruled
 from maintenance.tasks.survey import Draft, Survey, Task, condition, cutoff, located, nodes
 
 _MOST = 0.75
@@ -42,7 +42,7 @@ class _Way:
 
 def drafts(policy: Policy) -> list[Draft]:
     """One a rule."""
-    return [Draft(task=NAME, table=rule.table, plan=archived(rule, partial(_plan, rule))) for rule in policy.retention]
+    return [Draft(task=NAME, table=rule.table, plan=ruled(rule, partial(_plan, rule))) for rule in policy.retention]
 
 
 async def _plan(rule: Retention, survey: Survey) -> list[Step]:

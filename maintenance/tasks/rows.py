@@ -53,6 +53,11 @@ class KeysetRetention(RowsStep):
 
     strategy: str = "keyset"
 
+    @property
+    def lag_at_a_glance(self) -> bool:
+        """By its index."""
+        return True
+
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
         """The lower bound travels along: a batch that began at the start would walk all dead index entries again."""
         place: Cursor = {"after": None, **(cursor or {})}

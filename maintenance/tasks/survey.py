@@ -152,6 +152,16 @@ async def condition(survey: Survey, relation: Relation, where: str | None) -> Fr
     return Fragment(f"({where})")
 
 
+async def span(connection: Connection, interval: str) -> float | None:
+    """Seconds of an interval; None where PostgreSQL cannot use it, or it is not above zero, or beyond all measure."""
+    try:
+        row = await fetch_one(connection, statement("survey", "span"), interval)
+    except (asyncpg.DataError, asyncpg.InternalServerError, OverflowError):
+        return None
+    seconds: float | None = row["seconds"]
+    return seconds
+
+
 async def cutoff(survey: Survey, interval: str, what: str) -> datetime:
     """The instant `interval` before the run's, in UTC.
 

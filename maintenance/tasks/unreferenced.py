@@ -15,7 +15,7 @@ from maintenance.names import Fragment, Table, listed, quoted
 from maintenance.policy import Policy, Reference, Unreferenced
 from maintenance.sql import statement
 from maintenance.tasks import heap
-from maintenance.tasks.archiving import archived
+from maintenance.tasks.ruled import ruled
 from maintenance.tasks.survey import Draft, Survey, Task, accepted, located
 
 NAME = "unreferenced"
@@ -139,9 +139,7 @@ class UnreferencedStep(Step):
 
 def drafts(policy: Policy) -> list[Draft]:
     """One a rule."""
-    return [
-        Draft(task=NAME, table=rule.table, plan=archived(rule, partial(_plan, rule))) for rule in policy.unreferenced
-    ]
+    return [Draft(task=NAME, table=rule.table, plan=ruled(rule, partial(_plan, rule))) for rule in policy.unreferenced]
 
 
 async def _plan(rule: Unreferenced, survey: Survey) -> list[Step]:

@@ -68,6 +68,7 @@ class Events(Witness):
             seconds=outcome.seconds,
             paused=outcome.paused,
             table_bytes=outcome.table_bytes,
+            lag_before=outcome.lag_before,
             lag=outcome.lag,
             sqlstate=verdict.sqlstate,
         )

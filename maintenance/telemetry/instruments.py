@@ -62,7 +62,7 @@ RUN_DURATION = Metric(
 )  # fmt: skip
 LAG = _metric(
     "gauge", "maintenance.retention.lag", "s", (TABLE,),
-    "For how long the oldest row that should be gone has been due; 0 where none is left.",
+    "For how long the oldest thing that a rule wants gone has been due; 0 where nothing is left.",
 )  # fmt: skip
 TABLE_SIZE = _metric("gauge", "maintenance.table.size", "By", (TABLE,), "Size of a table with its indexes and TOAST.")
 DATABASE_SIZE = _metric("gauge", "maintenance.database.size", "By", (), "Size of the database.")

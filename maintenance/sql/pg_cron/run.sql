@@ -39,8 +39,9 @@ begin
     commit;
 end $$;
 
--- As good as its worst step: failed before interrupted before succeeded.
-create or replace procedure maintenance.cron_end(p_run bigint, p_paused boolean, p_began timestamptz, p_keep double precision)
+-- As good as its worst step: failed before interrupted before succeeded; p_missed is why it is late although nothing failed.
+create or replace procedure maintenance.cron_end(
+    p_run bigint, p_paused boolean, p_began timestamptz, p_keep double precision, p_missed text default null)
 language plpgsql as $$
 declare
     v_worst  record;
@@ -53,7 +54,9 @@ begin
     where s.run_id = p_run and s.status not in ('succeeded', 'absent')
     order by s.status not in ('failed', 'blocked'), s.id
     limit 1;
-    if found then
+    if p_missed is not null and v_worst.status is distinct from 'failed' and v_worst.status is distinct from 'blocked' then
+        v_status := 'failed'; v_reason := 'objective'; v_error := p_missed;
+    elsif v_worst.status is not null then
         v_status := case when v_worst.status in ('failed', 'blocked') then 'failed' else 'interrupted' end;
         v_reason := v_worst.reason;
         v_error := v_worst.error;
@@ -200,6 +203,7 @@ declare
     v_limit    double precision;
     v_measured jsonb := '{}';
     v_paused   boolean;
+    v_missed   text;
     s          record;
 begin
     select * into strict v_policy from maintenance.cron_policy;
@@ -216,12 +220,12 @@ begin
         for s in select * from maintenance.cron_steps(v_run) loop
             select * into v_rule from maintenance.cron_rule r where r.place = s.place;
             call maintenance.cron_step(v_rule, s.step, coalesce(s.leaf, 0::oid), coalesce(s.schema, ''), coalesce(s.name, v_rule.table_name),
-                                       v_as_of, v_deadline, v_policy.batch_target, s.resumed, v_measured);
+                                       v_as_of, v_deadline, v_policy.batch_target, s.resumed, v_measured, v_missed);
         end loop;
         v_paused := exists (select from maintenance.pause);
         if not v_paused then
             call maintenance.cron_statistics(v_run, v_deadline);
         end if;
     end if;
-    call maintenance.cron_end(v_run, v_paused, v_began, v_policy.ledger_keep);
+    call maintenance.cron_end(v_run, v_paused, v_began, v_policy.ledger_keep, v_missed);
 end $$;

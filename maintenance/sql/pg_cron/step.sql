@@ -223,10 +223,22 @@ begin
     end if;
 end $$;
 
+-- For how long the rule of a step has not been done: since it last was or, where it never was, since it was first tried.
+create or replace function maintenance.cron_standing(p_step bigint, p_as_of timestamptz, out seconds double precision, out unfinished boolean)
+language sql stable
+begin atomic
+    select pg_catalog.date_part('epoch', p_as_of - coalesce(max(r.as_of) filter (where s.status = 'succeeded'), min(r.as_of))),
+           (pg_catalog.array_agg(s.status order by s.id desc))[1] not in ('succeeded', 'absent')
+    from maintenance.step own
+    join maintenance.step s on s.task = own.task and s.table_name = own.table_name and s.rule = own.rule and s.id < own.id
+    join maintenance.run r on r.id = s.run_id
+    where own.id = p_step;
+end;
+
 -- A step from its beginning to its end, both written down.
 create or replace procedure maintenance.cron_step(
     p_rule maintenance.cron_rule, p_step bigint, p_leaf oid, p_schema text, p_table text, p_as_of timestamptz, p_deadline timestamptz,
-    p_target double precision, p_place jsonb, inout measured jsonb)
+    p_target double precision, p_place jsonb, inout measured jsonb, inout missed text)
 language plpgsql as $$
 declare
     v_name   text := p_schema || '.' || p_table;
@@ -242,7 +254,10 @@ declare
     state    text;
     v_note   text;
     v_oid    oid;
+    v_past   record;
+    v_lag    double precision;
 begin
+    select * into v_past from maintenance.cron_standing(p_step, p_as_of);
     if pg_catalog.clock_timestamp() >= p_deadline then
         status := 'interrupted'; reason := 'budget'; message := maintenance.cron_say('budget');
     elsif p_rule.fingerprint is distinct from maintenance.cron_fingerprint(p_rule.named_tables, p_rule.named_columns) then
@@ -292,9 +307,15 @@ begin
             end if;
         end if;
     end if;
+    v_lag := case status when 'absent' then null when 'succeeded' then 0 else v_past.seconds end;
     execute maintenance.cron_say('end_step') using p_step, status, reason, v_note, case when reason <> 'done' then message end, state,
         null::bigint, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - v_began), 0::double precision, 0::bigint, null::bigint,
-        null::double precision, null::double precision;
+        case when v_past.unfinished or p_rule.task = 'retention' then v_past.seconds when v_past.seconds is not null then 0 end, v_lag;
+    if missed is null and v_lag > pg_catalog.date_part('epoch', p_rule.lag_objective) then
+        missed := pg_catalog.format(maintenance.cron_say('overdue'), p_rule.task, v_name, p_rule.rule,
+                                    pg_catalog.date_trunc('minute', pg_catalog.justify_hours(pg_catalog.make_interval(secs => v_lag))), p_rule.lag_objective)
+                  || coalesce('; ' || message, '');
+    end if;
     commit;
 end $$;
 

@@ -58,6 +58,7 @@ create table maintenance.cron_rule (
     max_rows       bigint,
     max_fraction   double precision,
     ramp           bigint,
+    lag_objective  interval,
     named_tables   text[] not null,
     named_columns  text[] not null,
     fingerprint    text not null
