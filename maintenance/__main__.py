@@ -179,7 +179,7 @@ def _write(out: str, text: str) -> None:
     try:
         Path(out).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"--out: {out} cannot be written ({error.strerror}); name a file in a folder of yours.") from error
+        raise UsageError(f"--out: {out} cannot be written ({error.strerror}); name another file.") from error
 
 
 def _install(options: argparse.Namespace) -> int:

@@ -59,9 +59,7 @@ def situation_document(situation: Situation) -> Document:
         "lags": [{**asdict(lag), "at": _instant(lag.at)} for lag in situation.lags],
         "health": [_gauge(gauge) for gauge in situation.gauges],
         "last_runs": history_document(list(situation.latest))["runs"],
-        "next_runs": [
-            {**asdict(run), "at": _instant(run.at), "due": _instant(run.due)} for run in situation.next_runs
-        ],
+        "next_runs": [{**asdict(run), "at": _instant(run.at), "due": _instant(run.due)} for run in situation.next_runs],
         "findings": None if situation.findings is None else [asdict(finding) for finding in situation.findings],
         "runs": [run_document(run) for run in situation.runs],
     }

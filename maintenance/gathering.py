@@ -1,4 +1,4 @@
-"""Gathering: the situation of a database, from its ledger, its catalogs and the schedules. Reads only, and a bounded amount."""
+"""Gathering: the situation of a database, from its ledger, its catalogs and the schedules. Reads a bounded amount."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from maintenance.runs import Run
 from maintenance.schedules import next_runs
 from maintenance.settings import Settings
 from maintenance.sql import statement
+from maintenance.tasks.survey import span
 
 _FILE = "report"
 _RECENT = 30
@@ -48,6 +49,7 @@ async def gathered(settings: Settings, *, findings: tuple[Finding, ...] | None =
     """
     target = settings.required_target()
     policy = policy_file.load(settings.policy)
+    objective = policy.guards.lag_objective
     async with connected(settings, name="maintenance report", read_only=True) as connection:
         as_of = await clock(connection)
         ledger = Ledger(connection)
@@ -57,18 +59,21 @@ async def gathered(settings: Settings, *, findings: tuple[Finding, ...] | None =
         pause = await switch.found(connection) if known else None
         version = connection.get_server_version()
         return Situation(
-            database=target.database,
+            database=await connection.fetchval(statement(_FILE, "database")),
             server=f"PostgreSQL {version.major}.{version.minor} on {target.host}",
             as_of=as_of,
             ledger=known,
             budget=settings.budget,
+            objective=None if objective is None else await span(connection, objective),
             pause=None if pause is None else str(pause),
             runs=tuple(await ledger.told(MOST_RUNS, MOST_STEPS)) if known else (),
             latest=tuple(latest),
             begun=await _begun(connection, [run.name for run in latest]) if known else (),
             lags=await _lags(connection, as_of) if known else (),
             next_runs=scheduled,
-            unscheduled=None if scheduled else "this machine has no schedule: neither the settings of the timers "
+            unscheduled=None
+            if scheduled
+            else "this machine has no schedule: neither the settings of the timers "
             "(DAILY_CLEANUP_SCHEDULE, WEEKLY_VACUUM_SCHEDULE) nor a job of pg_cron's is seen from here",
             gauges=tuple([gauge async for gauge in _gauges(connection, policy.health, latest)]),
             findings=findings,
@@ -90,7 +95,9 @@ async def _lags(connection: Connection, as_of: datetime) -> tuple[RuleLag, ...]:
         )
         for row in rows
     ]  # fmt: skip
-    return tuple(sorted(found, key=lambda lag: (-lag.seconds, lag.task, lag.table))[:_MOST_LAGS])
+    return tuple(
+        sorted(found, key=lambda lag: (-lag.seconds, lag.task != "retention", lag.task, lag.table))[:_MOST_LAGS]
+    )
 
 
 async def _course(connection: Connection, as_of: datetime) -> Course:
@@ -113,7 +120,11 @@ def _curves(rows: Iterable[asyncpg.Record], most: int) -> tuple[Curve, ...]:
     for row in rows:
         points[row["name"]].append((row["day"], row["value"]))
     curves = [Curve(name=name, points=tuple(found)) for name, found in points.items()]
-    return tuple(sorted(curves, key=lambda curve: (-max(value for _, value in curve.points), curve.name))[:most])
+
+    def weight(curve: Curve) -> tuple[float, bool, str]:
+        return -max(value for _, value in curve.points), not curve.name.startswith("retention "), curve.name
+
+    return tuple(sorted(curves, key=weight)[:most])
 
 
 async def _gauges(connection: Connection, health: Health, latest: list[Run]) -> AsyncIterator[Gauge]:

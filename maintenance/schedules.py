@@ -1,4 +1,4 @@
-"""Schedules: when runs are due, by the timers of the Functions app and by pg_cron, as far as this machine can see them."""
+"""Schedules: when runs are due, by the Functions app's timers and by pg_cron, as far as this machine can see."""
 
 from __future__ import annotations
 
@@ -79,8 +79,7 @@ def around(expression: str, now: datetime, *, both: bool) -> tuple[datetime | No
             if abs(goal - now) > _FURTHEST:
                 return None
             instants = [
-                instant if instant == goal else next(side, None)
-                for side, instant in zip(sides, instants, strict=True)
+                instant if instant == goal else next(side, None) for side, instant in zip(sides, instants, strict=True)
             ]
         return instants[0] if None not in instants else None
 

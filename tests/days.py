@@ -1,9 +1,9 @@
 """Days of the demo fleet, one after the other: real runs of the engine, and a ledger as so many days leave it.
 
 A day: devices check in, a few duplicates and orphans appear, the timers' runs are done, and then every instant in the
-tables and in the ledger is moved back by a day. That is one ALTER TABLE for each table, which rewrites it: its files begin
-each day without bloat, while the server goes on counting its dead rows until a VACUUM. On two days something goes wrong.
-`python -m tests.days --out report.html` makes the report of it.
+tables and in the ledger is moved back by a day. That is one ALTER TABLE for each table, which rewrites it: its files
+begin each day without bloat, while the server goes on counting its dead rows until a VACUUM. On two days something goes
+wrong. `python -m tests.days --out report.html` makes the report of it.
 """
 
 from __future__ import annotations
@@ -27,32 +27,34 @@ from maintenance.settings import Settings, load
 from maintenance.target import Target
 
 DAYS = 20
+NAME = "reportmate"
 SHORT_OF_TIME = 6
 """The day on which the budget does not suffice."""
 LOCKED = 13
 """The day on which somebody holds a table."""
 SCHEDULES = (("daily-cleanup", "0 0 2 * * *"), ("weekly-vacuum", "0 0 3 * * 0"))
-_CHANGES = (
-    "insert into events (device_id, event_type, message, details, timestamp, created_at)"
-    " select d.id, 'info', 'Check-in complete', jsonb_build_object('collection', md5(d.id || n), 'modules', n), at, at"
-    " from devices d cross join generate_series(0, 23) n cross join lateral (select now() - n * interval '1 hour') as i (at)",
-    # Every device's state is written anew, and now and then twice.
-    "update applications set updated_at = now(), data = data || '{\"seen\": true}'",
-    "update events set timestamp = now() where module_id is not null",
-    "insert into idempotency_keys select md5(id || n || now()), id, now() from devices, generate_series(1, 6) n",
-    "insert into usage_history (device_id, date, app_name, updated_at)"
-    " select id, current_date, 'App of the day', now() from devices where random() < 0.4",
-    "insert into applications (device_id, data, updated_at)"
-    " select device_id, data, now() - interval '3 hours' from applications where random() < 0.02",
-    "insert into hardware (device_id, data, updated_at) select 'GONE' || n, '{}', now() - interval '2 days'"
-    " from generate_series(1, 3 + (random() * 5)::int) n",
-    "insert into policy_catalog (policy_hash, policy_name) select md5(random()::text), 'Policy ' || n"
-    " from generate_series(1, 20 + (random() * 60)::int) n",
-)
+_CHANGES = """
+insert into events (device_id, event_type, message, details, timestamp, created_at)
+select d.id, 'info', 'Check-in complete', jsonb_build_object('collection', md5(d.id || n), 'modules', n), at, at
+from devices d cross join generate_series(0, 23) n cross join lateral (select now() - n * interval '1 hour') as i (at);
+-- Every device's state is written anew, and now and then twice.
+update applications set updated_at = now(), data = data || '{"seen": true}';
+update events set timestamp = now() where module_id is not null;
+insert into idempotency_keys select md5(id || n || now()), id, now() from devices, generate_series(1, 6) n;
+insert into usage_history (device_id, date, app_name, updated_at)
+select id, current_date, 'App of the day', now() from devices where random() < 0.4;
+insert into applications (device_id, data, updated_at)
+select device_id, data, now() - interval '3 hours' from applications where random() < 0.02;
+insert into hardware (device_id, data, updated_at)
+select 'GONE' || n, '{}', now() - interval '2 days' from generate_series(1, 3 + (random() * 5)::int) n;
+insert into policy_catalog (policy_hash, policy_name)
+select md5(random()::text), 'Policy ' || n from generate_series(1, 20 + (random() * 60)::int) n;
+"""
 _MOVES = """
 select c.oid::regclass::text as name, string_agg(format('alter column %I type %s using %I - %s', a.attname,
            format_type(a.atttypid, null), a.attname,
-           case a.atttypid when 'date'::regtype then ($1::text::interval >= '1 day')::int::text else quote_literal($1::text) || '::interval' end
+           case a.atttypid when 'date'::regtype then ($1::text::interval >= '1 day')::int::text
+                           else quote_literal($1::text) || '::interval' end
        ), ', ') as moves
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
@@ -68,8 +70,7 @@ async def lived(settings: Settings, connection: Connection, days: int = DAYS) ->
     await connection.execute("select setseed(0.5)")
     for day in range(1, days + 1):
         async with connection.transaction():
-            for change in _CHANGES:
-                await connection.execute(change)
+            await connection.execute(_CHANGES)
         await _maintained(settings, connection, day)
         await _moved(connection, "1 day" if day < days else "6 hours")
 
@@ -92,6 +93,11 @@ async def _moved(connection: Connection, by: str) -> None:
         await connection.execute(f"alter table {name} {moves}")
 
 
+async def _created(settings: Settings) -> None:
+    async with connected(settings, name="days") as connection:
+        await connection.execute(f"create database {NAME}")
+
+
 async def _shown(settings: Settings, out: Path, days: int, devices: int) -> None:
     async with connected(settings, name="days") as connection:
         await connection.execute("set statement_timeout = 0")
@@ -112,7 +118,8 @@ def main() -> None:
             host=server.host, port=server.port, user=server.user, password=server.password, database="postgres",
             sslmode="disable",
         )  # fmt: skip
-        settings = Settings(target=target, policy=POLICY, schedules=SCHEDULES)
+        asyncio.run(_created(Settings(target=target)))
+        settings = Settings(target=replace(target, database=NAME), policy=POLICY, schedules=SCHEDULES)
         asyncio.run(_shown(settings, options.out, options.days, options.devices))
 
 

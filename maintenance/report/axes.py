@@ -15,6 +15,8 @@ _STEPS = (
 """Of a time, in seconds."""
 _TIMES = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 6 * 3600.0, 86_400.0, 10 * 86_400.0, 100 * 86_400.0)
 
+_COUNTS = tuple(10.0**power for power in range(13))
+
 
 def days(first: date, last: date) -> list[date]:
     """Every day of a plot."""
@@ -34,11 +36,12 @@ def ticks(most: float, unit: str) -> list[float]:
     return [step * n for n in range(max(math.ceil(most / step - 1e-9), 1) + 1)]
 
 
-def powers(least: float, most: float) -> list[float]:
-    """Round times for a logarithmic axis, from one that is not above the least value to one not below the largest."""
-    first = max([n for n, time in enumerate(_TIMES) if time <= least], default=0)
-    last = min([n for n, time in enumerate(_TIMES) if time >= most], default=len(_TIMES) - 1)
-    return list(_TIMES[min(first, last - 1) if last else 0 : max(last, 1) + 1])
+def powers(least: float, most: float, unit: str) -> list[float]:
+    """Round figures for a logarithmic axis, from one that is not above the least value to one not below the largest."""
+    marks = _TIMES if unit == "seconds" else _COUNTS
+    first = max([n for n, mark in enumerate(marks) if mark <= least], default=0)
+    last = min([n for n, mark in enumerate(marks) if mark >= most], default=len(marks) - 1)
+    return list(marks[min(first, last - 1) if last else 0 : max(last, 1) + 1])
 
 
 def _step(about: float, unit: str) -> float:

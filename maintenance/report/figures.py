@@ -35,7 +35,7 @@ def span(seconds: float) -> str:
     for length, unit in _SPANS:
         if seconds >= length * 0.9995:
             number = seconds / length
-            text = f"{number:.0f}" if number >= 10 or unit in ("min", "h") and number.is_integer() else _short(number)
+            text = f"{number:.0f}" if number >= 10 else _short(number)
             return f"{text} {unit}{'s' if unit == 'day' and text != '1' else ''}"
     raise AssertionError(seconds)
 

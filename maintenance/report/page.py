@@ -5,17 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from maintenance.bands import Band
 from maintenance.findings import Severity
 from maintenance.models import RunStatus, StepStatus, StopReason
 from maintenance.report import figures
 from maintenance.report.courses import plots
 from maintenance.report.plots import drawn
-from maintenance.report.situation import DAYS, MOST_RUNS, MOST_STEPS, Situation
-from maintenance.report.standing import BEHIND, Standing, State, standing
+from maintenance.report.situation import DAYS, MOST_RUNS, MOST_STEPS, Gauge, RuleLag, Situation
+from maintenance.report.standing import Standing, State, allowed, standing
 from maintenance.runs import StepResult
 
 _FOLDER = Path(__file__).parent
@@ -29,6 +31,32 @@ _STEP_TONES = {
     StepStatus.INTERRUPTED: _WARNING, StepStatus.RUNNING: "watch",
 }  # fmt: skip
 _SEVERITIES = {Severity.ERROR: _CRISIS, Severity.WARNING: _WARNING, Severity.ADVICE: "watch"}
+
+
+_MOST_EVEN = 12
+_WIDE = 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A gauge as a bar: where its bands are and where it stands, in hundredths of the width."""
+
+    zones: tuple[tuple[Band, float, float], ...]
+    mark: float | None
+
+
+def bar_of(gauge: Gauge) -> Bar:
+    """The bands of a gauge from zero to a little above the last limit, or the value if that is more."""
+    limits = gauge.limits
+    most = max(limits.crisis or limits.warning, gauge.value or 0.0) * 1.15
+    edges = [0.0, limits.good, limits.warning, *([limits.crisis] if limits.crisis is not None else []), most]
+    bands = (Band.GOOD, Band.WATCH, Band.WARNING, Band.CRISIS)
+    zones = tuple(
+        (band, round(start / most * _WIDE, 2), round((end - start) / most * _WIDE, 2))
+        for band, start, end in zip(bands, edges, edges[1:], strict=False)
+    )
+    mark = None if gauge.value is None else min(round(gauge.value / most * _WIDE, 2), _WIDE - 1)
+    return Bar(zones=zones, mark=mark)
 
 
 def security_policy(css: str | None = None) -> str:
@@ -57,8 +85,8 @@ def html(situation: Situation) -> str:
     found = standing(situation)
     return environment.get_template("page.html").render(
         s=situation, standing=found, tone=_tone(situation, found), plots=plots(situation), most_days=DAYS,
-        most_runs=MOST_RUNS, most_steps=MOST_STEPS, behind=[lag for lag in situation.lags if lag.seconds],
-        even=[lag for lag in situation.lags if not lag.seconds],
+        most_runs=MOST_RUNS, most_steps=MOST_STEPS, first=_first(situation),
+        others=[lag for lag in situation.lags if lag not in _first(situation)],
         newest_lag=max((lag.at for lag in situation.lags), default=situation.as_of), **marked,
     )  # fmt: skip
 
@@ -84,13 +112,25 @@ def _filters(situation: Situation) -> dict[str, Callable[..., Any]]:
         "run_tone": lambda run: _RUN_TONES[run.status],
         "step_tone": lambda step: _STEP_TONES.get(step.status, _UNKNOWN),
         "severity_tone": lambda severity: _SEVERITIES[severity],
-        "lag_tone": lambda seconds: _GOOD if seconds < BEHIND / 24 else "watch" if seconds < BEHIND else _WARNING,
-        "told_steps": told, "quiet_steps": quiet, "remarks": remarks,
+        "lag_tone": partial(_lag_tone, most=allowed(situation)),
+        "zones": bar_of, "told_steps": told, "quiet_steps": quiet, "remarks": remarks,
     }  # fmt: skip
+
+
+def _first(situation: Situation) -> list[RuleLag]:
+    """The rules that a reader must see: those that are behind, and the first of those of retention."""
+    even = [lag for lag in situation.lags if not lag.seconds and lag.task == "retention"]
+    return [lag for lag in situation.lags if lag.seconds] + even[:_MOST_EVEN]
 
 
 def _ago(then: Any, *, now: Situation) -> str:
     return figures.ago(then, now.as_of)
+
+
+def _lag_tone(seconds: float, *, most: float) -> str:
+    if seconds > most:
+        return _WARNING
+    return "watch" if seconds else _GOOD
 
 
 def _cut(text: str, most: int) -> str:
@@ -132,4 +172,3 @@ def _is_quiet(step: StepResult) -> bool:
         return True
     well = step.status is StepStatus.SUCCEEDED and step.stop_reason in (None, StopReason.DONE)
     return well and (step.strategy == "analyze" or not (step.rows or step.updated or step.strategy == "vacuum"))
-

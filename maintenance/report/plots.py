@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
 from maintenance.report.axes import days, labelled, powers, ticks
 from maintenance.report.figures import figure
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pygal.graph.graph import Graph
 
 _WIDTH, _HEIGHT = 560, 260
-_LETTERS = 15
+_LETTERS = 18
 """Size for which room is left; on a narrow screen the style sheet makes the letters as large."""
 _SERIES = re.compile(r"series serie-(\d+) ")
 _KEPT = ("d", "x", "y", "width", "height", "cx", "cy", "r", "transform", "class")
@@ -73,7 +73,7 @@ def drawn(plot: Plot, until: date) -> str:
     every = days(first, until)
     chart = _bars(plot, every) if plot.bars else _lines(plot, every)
     tree = chart.render_tree()
-    svg = ElementTree.Element(
+    svg = ET.Element(
         "svg", {"viewBox": f"0 0 {_WIDTH} {_HEIGHT}", "role": "img", "aria-label": plot.summary(), "class": "plot"}
     )
     (graph,) = [part for part in tree if part.get("class", "").startswith("graph")]
@@ -82,7 +82,7 @@ def drawn(plot: Plot, until: date) -> str:
         if part.get("class") in ("plot", "plot overlay"):
             _strip(part, names, limited=plot.limit is not None)
             svg.append(part)
-    return ElementTree.tostring(svg, encoding="unicode")
+    return ET.tostring(svg, encoding="unicode")
 
 
 def _style() -> dict[str, object]:
@@ -98,9 +98,7 @@ def _style() -> dict[str, object]:
 def _bars(plot: Plot, every: list[date]) -> Graph:
     from pygal import StackedBar
 
-    most = max(
-        (sum(dict(curve.points).get(day, 0.0) for curve in plot.curves) for day in every), default=0.0
-    )
+    most = max((sum(dict(curve.points).get(day, 0.0) for curve in plot.curves) for day in every), default=0.0)
     chart = StackedBar(
         **_style(), show_minor_x_labels=False, value_formatter=lambda value: figure(value, plot.unit),
         y_labels=ticks(most, plot.unit),
@@ -118,7 +116,7 @@ def _lines(plot: Plot, every: list[date]) -> Graph:
 
     above = [value for value in plot.values if value > 0]
     log = plot.logarithmic and bool(above)
-    marks = powers(min(above), max(above)) if log else ticks(max([*plot.values, plot.least]), plot.unit)
+    marks = powers(min(above), max(above), plot.unit) if log else ticks(max([*plot.values, plot.least]), plot.unit)
     chart = XY(
         **_style(), logarithmic=log, value_formatter=lambda value: figure(value, plot.unit),
         x_value_formatter=lambda value: _day(date.fromordinal(round(value))),
@@ -133,7 +131,7 @@ def _lines(plot: Plot, every: list[date]) -> Graph:
     return chart
 
 
-def _strip(part: ElementTree.Element, names: list[str], *, limited: bool) -> None:
+def _strip(part: ET.Element, names: list[str], *, limited: bool) -> None:
     """Leave shapes and labels, with their classes; what pygal tells its script becomes a title of the shape."""
     for group in part.iter("g"):
         found = _SERIES.match(group.get("class", ""))
@@ -149,12 +147,14 @@ def _strip(part: ElementTree.Element, names: list[str], *, limited: bool) -> Non
             del element.attrib[key]
 
 
-def _title(series: ElementTree.Element, name: str) -> None:
+def _title(series: ET.Element, name: str) -> None:
     for group in series.iter("g"):
         told = {part.get("class", ""): part.text or "" for part in group if part.tag == "desc"}
         if told.get("value"):
-            title = ElementTree.Element("title")
-            title.text = f"{name}, {told['x_label']}: {told['value']}" if told.get("x_label") else f"{name}, {told['value']}"
+            title = ET.Element("title")
+            title.text = (
+                f"{name}, {told['x_label']}: {told['value']}" if told.get("x_label") else f"{name}, {told['value']}"
+            )
             group.insert(0, title)
 
 

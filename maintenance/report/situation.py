@@ -1,4 +1,4 @@
-"""The situation: all that a report tells, as one frozen value; whoever gathers it has asked the ledger and the server."""
+"""The situation: all that a report tells, as one frozen value that somebody else has gathered."""
 
 from __future__ import annotations
 
@@ -95,6 +95,8 @@ class Situation:
     """Whether there is one, which the first run makes."""
     budget: float
     """Seconds that a slice of a run has here."""
+    objective: float | None = None
+    """Seconds of lag that the policy allows every rule; None where it does not say."""
     pause: str | None = None
     runs: tuple[Run, ...] = ()
     """The last ones, newest first, with their steps."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 
 from maintenance.findings import Severity
 from maintenance.models import RunStatus
@@ -14,8 +15,8 @@ from maintenance.report.figures import ago, figure, span, table
 from maintenance.report.situation import NextRun, Situation
 from maintenance.runs import Run
 
-BEHIND = 86_400.0
-"""Seconds of retention lag from which on somebody should look: a nightly run leaves less."""
+_A_DAY = 86_400.0
+"""Seconds of retention lag that are too much where the policy has no objective: a nightly run leaves less."""
 _LATE = timedelta(hours=1)
 """A run may begin so long after it was due: the host was busy, or another run held the lease."""
 _BY_HABIT = 3
@@ -41,11 +42,14 @@ class Standing:
     reasons: tuple[str, ...] = ()
 
 
+def allowed(situation: Situation) -> float:
+    """Seconds of retention lag above which a rule is behind."""
+    return _A_DAY if situation.objective is None else situation.objective
+
+
 def standing(situation: Situation) -> Standing:
     """Judge a situation: the reasons that somebody should do something, the gravest first."""
-    found = tuple(
-        [*_gauges(situation), *_ends(situation), *_overdue(situation), *_lags(situation), *_findings(situation)]
-    )
+    found = (*_gauges(situation), *_ends(situation), *_overdue(situation), *_lags(situation), *_findings(situation))
     reasons = (situation.pause[0].upper() + situation.pause[1:], *found) if situation.pause else found
     if len(reasons) > _MOST_REASONS:
         reasons = (*reasons[:_MOST_REASONS], f"and {len(reasons) - _MOST_REASONS} more reasons below")
@@ -84,9 +88,7 @@ def _overdue(situation: Situation) -> Iterator[str]:
     for name, instants in situation.begun:
         if name in scheduled or len(instants) < _FEWEST:
             continue
-        apart = statistics.median(
-            (later - earlier).total_seconds() for later, earlier in zip(instants, instants[1:], strict=False)
-        )
+        apart = statistics.median((later - earlier).total_seconds() for later, earlier in pairwise(instants))
         silent = (situation.as_of - instants[0]).total_seconds()
         # Runs by hand follow each other within minutes, and then for days no more.
         if apart > 3600 and silent > _BY_HABIT * apart:
@@ -104,11 +106,11 @@ def _missed(next_run: NextRun, begun: tuple[datetime, ...], now: datetime) -> st
 
 
 def _lags(situation: Situation) -> Iterator[str]:
-    behind = [lag for lag in situation.lags if lag.seconds >= BEHIND]
+    behind = [lag for lag in situation.lags if lag.seconds > allowed(situation)]
     for lag in behind[:3]:
         yield f"{lag.task} of {table(lag.table)} is {span(lag.seconds)} behind"
     if len(behind) > 3:
-        yield f"{len(behind) - 3} more rules are behind by a day or more"
+        yield f"{len(behind) - 3} more rules are behind by more than {span(allowed(situation))}"
 
 
 def _findings(situation: Situation) -> Iterator[str]:

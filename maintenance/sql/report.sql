@@ -1,3 +1,6 @@
+-- name: database
+select pg_catalog.current_database()::text;
+
 -- name: steps
 -- Of the runs that are shown in detail, all at once; a run that touched hundreds of partitions shows those that tell the most.
 select s.*

@@ -78,6 +78,7 @@ async def test_the_host_receives_names_bindings_schedules_routes_and_levels(host
         (("POST",), "maintenance/runs", "FUNCTION"), (("GET",), "maintenance/runs", "FUNCTION"),
         (("GET",), "maintenance/runs/{id}", "FUNCTION"), (("POST",), "maintenance/pause", "FUNCTION"),
         (("POST",), "maintenance/resume", "FUNCTION"), (("GET",), "maintenance/health", "FUNCTION"),
+        (("GET",), "maintenance/report", "FUNCTION"),
     }  # fmt: skip
     assert len(found) == 10
 

