@@ -291,8 +291,9 @@ def _print_json(document: Document) -> None:
 
 
 _VERBS = {
-    "plan": _plan, "run": _run, "history": _history, "report": _report, "install": _install, "pause": _pause, "resume": _resume,
-    "archives": _archives, "restore": _restore, "sql grants": _sql_grants, "sql pg-cron": _sql_pg_cron, "demo": _demo,
+    "plan": _plan, "run": _run, "history": _history, "report": _report, "install": _install, "pause": _pause,
+    "resume": _resume, "archives": _archives, "restore": _restore, "sql grants": _sql_grants,
+    "sql pg-cron": _sql_pg_cron, "demo": _demo,
 }  # fmt: skip
 
 

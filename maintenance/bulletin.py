@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from maintenance.bands import Band
-from maintenance.console import coloured, grid_of
+from maintenance.console import coloured, grid_of, show_grid
 from maintenance.report.figures import ago, amount, figure, instant, span, table
 from maintenance.report.situation import Gauge, Situation
 from maintenance.report.standing import State, allowed, standing
@@ -53,7 +53,7 @@ def _show_lags(console: Console, situation: Situation) -> None:
             looked = f"{ago(lag.at, situation.as_of)}, run {lag.run_id}"
             grid.add_row(escape(table(lag.table)), lag.task, f"[{style}]{span(lag.seconds)}[/]", looked)
         console.print("\nRetention lag by rule: how long the oldest row left over had been due")
-        console.print(grid)
+        show_grid(console, grid)
         if len(behind) > _MOST:
             console.print(f"and {len(behind) - _MOST} more")
     even = len(situation.lags) - len(behind)
@@ -79,7 +79,7 @@ def _show_last(console: Console, situation: Situation) -> None:
             span(run.spent),
             ended,
         )
-    console.print(grid)
+    show_grid(console, grid)
 
 
 def _show_next(console: Console, situation: Situation) -> None:
@@ -89,8 +89,8 @@ def _show_next(console: Console, situation: Situation) -> None:
     grid = grid_of("next runs", "when", "by")
     for run in situation.next_runs[:_MOST]:
         when = "unknown" if run.at is None else f"{instant(run.at)}, {ago(run.at, situation.as_of)}"
-        grid.add_row(escape(run.name), when, escape(f"{run.source}: {run.schedule}"))
-    console.print(grid)
+        grid.add_row(escape(run.name), when, escape(f"{run.schedule} ({run.source})"))
+    show_grid(console, grid)
 
 
 def _show_findings(console: Console, situation: Situation) -> None:
