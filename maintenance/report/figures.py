@@ -11,9 +11,9 @@ _SIZES = ("B", "kB", "MB", "GB", "TB")
 
 def amount(number: float) -> str:
     """A count: `950`, `12.3 k`, `1.2 M`."""
-    for step, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(number) >= step * 0.9995:
-            return f"{_short(number / (1e3 if unit == 'k' else step))} {unit}"
+    for least, step, unit in ((0.9995e9, 1e9, "G"), (0.9995e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(number) >= least:
+            return f"{_short(number / step)} {unit}"
     return f"{number:,.0f}"
 
 
