@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,12 +107,25 @@ async def _shown(settings: Settings, out: Path, days: int, devices: int) -> None
     out.write_text(html(await gathered(settings)), encoding="utf-8")
 
 
+def pictured(page: Path, picture: Path) -> None:
+    """Save what a reader sees first of a page, by the Chromium that is installed."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        shown = browser.new_page(viewport={"width": 1280, "height": 1900}, color_scheme="light")
+        shown.goto(page.resolve().as_uri())
+        shown.screenshot(path=picture)
+        browser.close()
+
+
 def main() -> None:
     """Make a server, let the days pass, write the page."""
     parser = argparse.ArgumentParser(description="Makes the report of the demo fleet after some days.")
     parser.add_argument("--out", type=Path, default=Path("report.html"))
     parser.add_argument("--days", type=int, default=DAYS)
     parser.add_argument("--devices", type=int, default=100)
+    parser.add_argument("--picture", type=Path, help="a PNG of it too")
     options = parser.parse_args()
     with embedded_server(bin_directory=load().postgres_bin) as server:
         target = Target(
@@ -121,6 +135,8 @@ def main() -> None:
         asyncio.run(_created(Settings(target=target)))
         settings = Settings(target=replace(target, database=NAME), policy=POLICY, schedules=SCHEDULES)
         asyncio.run(_shown(settings, options.out, options.days, options.devices))
+    if options.picture:
+        pictured(options.out, options.picture)
 
 
 if __name__ == "__main__":

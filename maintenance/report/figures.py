@@ -44,7 +44,7 @@ def ago(then: datetime, now: datetime) -> str:
     """How long ago or ahead: `3 min ago`, `in 2 h`."""
     seconds = (now - then).total_seconds()
     if abs(seconds) < 1:
-        return "now"
+        return "just now"
     return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
 
 

@@ -107,8 +107,9 @@ def _tone(situation: Situation, found: Standing) -> str:
 
 def _filters(situation: Situation) -> dict[str, Callable[..., Any]]:
     return {
-        "amount": figures.amount, "size": figures.size, "span": figures.span, "figure": figures.figure,
-        "instant": figures.instant, "table": figures.table, "ago": partial(_ago, now=situation), "cut": _cut,
+        "amount": _whole(figures.amount), "size": _whole(figures.size), "span": _whole(figures.span),
+        "figure": _whole(figures.figure), "ago": _whole(partial(_ago, now=situation)), "instant": figures.instant,
+        "table": figures.table, "cut": _cut,
         "run_tone": lambda run: _RUN_TONES[run.status],
         "step_tone": lambda step: _STEP_TONES.get(step.status, _UNKNOWN),
         "severity_tone": lambda severity: _SEVERITIES[severity],
@@ -125,6 +126,11 @@ def _first(situation: Situation) -> list[RuleLag]:
 
 def _ago(then: Any, *, now: Situation) -> str:
     return figures.ago(then, now.as_of)
+
+
+def _whole(filter_: Callable[..., str]) -> Callable[..., str]:
+    """A number and its unit stay on one line."""
+    return lambda *values: filter_(*values).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _lag_tone(seconds: float, *, most: float) -> str:
@@ -144,13 +150,18 @@ def told(steps: Iterable[StepResult]) -> list[StepResult]:
 
 def quiet(steps: Iterable[StepResult]) -> list[str]:
     """The others, in a line for each way in which there was nothing to do."""
-    lines: dict[str, list[str]] = {}
+    lines: dict[str, dict[str, list[str]]] = {}
     for step in steps:
         if _is_quiet(step):
             word = "Absent here" if step.status is StepStatus.ABSENT else "Nothing to do"
-            word = "Statistics (analyze)" if step.strategy == "analyze" else word
-            lines.setdefault(word, []).append(f"{step.task} {figures.table(step.table)}")
-    return [f"{word}: {', '.join(dict.fromkeys(names))}" for word, names in lines.items()]
+            word, task = ("Statistics", "analyze") if step.strategy == "analyze" else (word, step.task)
+            lines.setdefault(word, {}).setdefault(task, []).append(figures.table(step.table))
+    return [f"{word}: {_tasks(tasks)}" for word, tasks in lines.items()]
+
+
+def _tasks(tasks: dict[str, list[str]]) -> str:
+    """`task table, table; task table`."""
+    return "; ".join(f"{task} {', '.join(dict.fromkeys(names))}" for task, names in tasks.items())
 
 
 def remarks(step: StepResult) -> list[str]:

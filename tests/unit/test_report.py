@@ -234,7 +234,7 @@ def test_a_time(seconds: float, text: str) -> None:
 
 
 def test_an_instant_is_told_from_now() -> None:
-    assert [ago(NOW - HOUR, NOW), ago(NOW + HOUR, NOW), ago(NOW, NOW)] == ["1 h ago", "in 1 h", "now"]
+    assert [ago(NOW - HOUR, NOW), ago(NOW + HOUR, NOW), ago(NOW, NOW)] == ["1 h ago", "in 1 h", "just now"]
 
 
 @pytest.mark.parametrize("unit", ["rows", "bytes", "seconds"])
