@@ -28,8 +28,8 @@ help: ## Show this list
 run: $(VENV)/.run ## Watch a demo database being maintained (starts its own PostgreSQL)
 	@"$(python)" -m maintenance demo
 
-report: $(VENV)/.dev ## Make report.html of the demo after twenty days (half a minute)
-	"$(python)" -m tests.days $(ARGS)
+report: $(VENV)/.dev ## Make report.html of the demo after twenty days; PICTURE=docs/report.png
+	"$(python)" -m tests.days --out report.html $(if $(PICTURE),--picture "$(PICTURE)") $(ARGS)
 
 bench: $(VENV)/.dev ## Measure ours against what one would write by hand (10 minutes)
 	"$(python)" -m benchmarks $(if $(SCALE),--scale "$(SCALE)") $(if $(ONLY),--only "$(ONLY)") $(if $(JSON),--json "$(JSON)") \

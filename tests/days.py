@@ -113,7 +113,7 @@ def pictured(page: Path, picture: Path) -> None:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": 1280, "height": 1900}, color_scheme="light")
+        shown = browser.new_page(viewport={"width": 1280, "height": 1700}, color_scheme="light")
         shown.goto(page.resolve().as_uri())
         shown.screenshot(path=picture)
         browser.close()
