@@ -83,10 +83,11 @@ def html(situation: Situation) -> str:
     # Escaped by the library that writes XML.
     environment.filters["drawn"] = lambda plot: Markup(drawn(plot, situation.as_of.date()))  # noqa: S704
     found = standing(situation)
+    first = _first(situation)
     return environment.get_template("page.html").render(
         s=situation, standing=found, tone=_tone(situation, found), plots=plots(situation), most_days=DAYS,
-        most_runs=MOST_RUNS, most_steps=MOST_STEPS, first=_first(situation),
-        others=[lag for lag in situation.lags if lag not in _first(situation)],
+        most_runs=MOST_RUNS, most_steps=MOST_STEPS, first=first,
+        others=[lag for lag in situation.lags if lag not in first],
         newest_lag=max((lag.at for lag in situation.lags), default=situation.as_of), **marked,
     )  # fmt: skip
 
