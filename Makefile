@@ -17,7 +17,7 @@ benchmarks := $(wildcard benchmarks)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run report bench faults test lint types layers pytest azurite checkov format requirements clean
+.PHONY: help run report bench faults test lint types layers pytest azurite checkov container workflows examples format requirements clean
 
 # A virtual environment whose Python is gone (an upgrade, a moved folder) is made anew.
 $(shell [ -x "$(python)" ] || rm -f "$(VENV)"/.made "$(VENV)"/.run "$(VENV)"/.dev)
@@ -59,6 +59,17 @@ azurite: tests/azurite/node_modules/.package-lock.json ## Install Azurite (needs
 checkov: .venv-checkov/.made ## Check infra/ with checkov, in an environment of its own (30 seconds to make)
 	LOG_LEVEL=CRITICAL .venv-checkov/bin/checkov --config-file infra/.checkov.yaml
 
+container: .venv-linters/.made ## Check the Dockerfile with hadolint
+	.venv-linters/bin/hadolint infra/container/Dockerfile
+
+workflows: .venv-linters/.made ## Check .github/workflows with actionlint (and shellcheck) and zizmor, offline
+	PATH="$(CURDIR)/.venv-linters/bin:$$PATH" actionlint -no-color .github/workflows/*.yml
+	.venv-linters/bin/zizmor --offline --quiet --persona auditor --strict-collection .github/workflows
+
+examples: .venv-linters/.made ## Check shell scripts with shellcheck
+	.venv-linters/bin/shellcheck --enable=all --exclude=SC2310,SC2312 examples/*.sh
+	.venv-linters/bin/shellcheck .ci/run
+
 format: $(VENV)/.dev ## Format the code and mend what ruff can mend
 	"$(python)" -m ruff check --fix-only
 	"$(python)" -m ruff format
@@ -67,10 +78,11 @@ requirements: $(VENV)/.dev ## Compile requirements*.in; ARGS=--upgrade takes new
 	"$(VENV)/bin/uv" pip compile $(compile) --output-file requirements.txt requirements.in $(ARGS)
 	"$(VENV)/bin/uv" pip compile $(compile) --output-file requirements-dev.txt requirements-dev.in $(ARGS)
 	"$(VENV)/bin/uv" pip compile $(compile) --output-file infra/requirements-checkov.txt infra/requirements-checkov.in $(ARGS)
+	"$(VENV)/bin/uv" pip compile $(compile) --output-file infra/requirements-linters.txt infra/requirements-linters.in $(ARGS)
 compile := --quiet --universal --python-version 3.11 --custom-compile-command "make requirements"
 
 clean: ## Remove what make has made
-	rm -rf "$(VENV)" .venv .venv-[0-9]* .venv-checkov .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/azurite/node_modules
+	rm -rf "$(VENV)" .venv .venv-[0-9]* .venv-checkov .venv-linters .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/azurite/node_modules
 	find maintenance $(tests) $(benchmarks) -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -rf __pycache__
 
@@ -85,12 +97,12 @@ tests/azurite/node_modules/.package-lock.json: tests/azurite/package-lock.json
 	@echo 'Installing Azurite into tests/azurite'
 	@npm ci --prefix tests/azurite --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 
-.venv-checkov/.made: infra/requirements-checkov.txt
+.venv-%/.made: infra/requirements-%.txt
 	@command -v "$(PYTHON)" >/dev/null || { echo '$(no_python)' >&2; exit 1; }
-	@echo 'Installing checkov into .venv-checkov'
-	@"$(PYTHON)" -m venv --clear .venv-checkov
-	@.venv-checkov/bin/python -m pip --quiet --disable-pip-version-check --no-input install --requirement infra/requirements-checkov.txt \
-	  >.venv-checkov/pip.log 2>&1 || { cat .venv-checkov/pip.log >&2; exit 1; }
+	@echo 'Installing $* into .venv-$*'
+	@"$(PYTHON)" -m venv --clear .venv-$*
+	@.venv-$*/bin/python -m pip --quiet --disable-pip-version-check --no-input install --requirement $< \
+	  >.venv-$*/pip.log 2>&1 || { cat .venv-$*/pip.log >&2; exit 1; }
 	@touch "$@"
 
 # What pip warns of is shown only when the installation fails.

@@ -39,7 +39,7 @@ from maintenance.errors import (
 )  # fmt: skip
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, Settled, StepStatus
-from maintenance.runs import Request, Run
+from maintenance.runs import Plan, Request, Run
 from maintenance.settings import Settings
 from maintenance.witness import Witness
 
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, do, print; returns the exit code."""
     options = parser(_VERBS).parse_args(arguments)
     try:
+        _look_at_summary(options)
         return int(options.verb(options))
     except KeyboardInterrupt:
         sys.stderr.write("stopped by Ctrl-C; what was committed stays, the next run goes on from there\n")
@@ -73,13 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             _print_json(error_document(error))
         sys.stderr.write(f"error: {error}\n")
+        _summarize(options, error)
         if isinstance(error, LeaseHeld):
             return EXIT_CODES[RunStatus.SKIPPED]
         return _FAILED if isinstance(error, ArchiveError | ConnectionLost | StatementRefused) else _WRONG_USE
 
 
 def _plan(options: argparse.Namespace) -> int:
-    plan = asyncio.run(planned(_request(options), _settings(options)))
+    settings = _settings(options)
+    plan = asyncio.run(planned(_request(options, settings), settings))
+    _summarize(options, plan)
     if options.json:
         _print_json(plan_document(plan))
     else:
@@ -94,7 +98,8 @@ def _run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     settings.required_target()
     if options.json:
-        run = asyncio.run(_interruptible(_request(options), settings, Witness()))
+        run = asyncio.run(_interruptible(_request(options, settings), settings, Witness()))
+        _summarize(options, run)
         _print_json(run_document(run))
         return EXIT_CODES[run.status]
     from maintenance.console import open_console, show_run
@@ -102,7 +107,8 @@ def _run(options: argparse.Namespace) -> int:
 
     console = open_console()
     with watching(console) as witness:
-        run = asyncio.run(_interruptible(_request(options), settings, witness))
+        run = asyncio.run(_interruptible(_request(options, settings), settings, witness))
+    _summarize(options, run)
     show_run(console, run)
     return EXIT_CODES[run.status]
 
@@ -278,11 +284,37 @@ def _settings(options: argparse.Namespace) -> Settings:
         raise UsageError(f"--budget: {error}") from error
 
 
-def _request(options: argparse.Namespace) -> Request:
+def _request(options: argparse.Namespace, settings: Settings) -> Request:
     tables = tuple(name.strip() for name in (options.tables or "").split(",") if name.strip())
     if options.tables is not None and not tables:
         raise UsageError("--tables names no table; write them with commas in between, such as --tables events,devices.")
-    return Request(names=tuple(dict.fromkeys(options.names)), tables=tables, approve=getattr(options, "approve", None))
+    return Request(
+        names=tuple(dict.fromkeys(options.names)),
+        tables=tables,
+        scheduler=settings.scheduler,
+        approve=getattr(options, "approve", None),
+    )
+
+
+def _look_at_summary(options: argparse.Namespace) -> None:
+    """What cannot be written is told before anything is done."""
+    if getattr(options, "summary", None) is not None:
+        from maintenance import summary
+
+        path, options.summary = options.summary, None
+        summary.append(path, "")
+        options.summary = path
+
+
+def _summarize(options: argparse.Namespace, told: Plan | Run | Exception) -> None:
+    """Writes the summary that was asked for; where that fails now, what was done counts nonetheless."""
+    if getattr(options, "summary", None) is not None:
+        from maintenance import summary
+
+        try:
+            summary.append(options.summary, summary.of(told))
+        except UsageError as error:
+            sys.stderr.write(f"error: {error}\n")
 
 
 def _print_json(document: Document) -> None:

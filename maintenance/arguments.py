@@ -39,6 +39,9 @@ def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
         added = verbs.add(name, text)
         added.add_argument("names", metavar="NAME", nargs="*", help="tasks or groups (default: daily-cleanup)")
         added.add_argument("--tables", metavar="A,B", help="only these tables")
+        added.add_argument(
+            "--summary", metavar="FILE", help="write what came of it as Markdown behind what FILE has already"
+        )
         if name == "run":
             added.add_argument(
                 "--approve", metavar="PLAN", help="let pass what limits stopped, as the plan's last line says"

@@ -101,8 +101,8 @@ def _credential(target: Target, patience: float) -> DefaultAzureCredential:
         # Ended by itself, and not by our limit, which would leave `az` behind.
         process_timeout=max(1, int(patience / 2)),
         exclude_workload_identity_credential=found is not Identity.WORKLOAD,
-        exclude_managed_identity_credential=found is Identity.WORKLOAD,
-        exclude_cli_credential=found is not Identity.UNKNOWN,
+        exclude_managed_identity_credential=found in (Identity.WORKLOAD, Identity.CLI),
+        exclude_cli_credential=found not in (Identity.UNKNOWN, Identity.CLI),
         exclude_environment_credential=True,
         exclude_shared_token_cache_credential=True,
         exclude_visual_studio_code_credential=True,

@@ -1,4 +1,4 @@
-"""The host: how long Azure Functions lets a function run, and what of that is ours."""
+"""The host: who runs us, and how long Azure Functions lets a function run, and what of that is ours."""
 
 from __future__ import annotations
 
@@ -7,10 +7,24 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from maintenance.runs import Scheduler
+
 _SPAN = re.compile(r"(?:(\d+)\.)?(\d{1,2}):(\d{2}):(\d{2})")
 _LONGEST_MARGIN = 120.0
 _SHARE = 0.2
 _HOST = Path(__file__).parent.parent / "host.json"
+
+
+def scheduler_of(env: Mapping[str, str]) -> Scheduler:
+    """Who has called the command line, as far as the platform's own variables tell.
+
+    A workflow's runner may itself be a container job; then it is the workflow that has called.
+    https://docs.github.com/actions/reference/workflows-and-actions/variables
+    https://learn.microsoft.com/azure/container-apps/environment-variables
+    """
+    if env.get("GITHUB_ACTIONS") == "true":
+        return Scheduler.GITHUB_ACTIONS
+    return Scheduler.CONTAINER_JOB if env.get("CONTAINER_APP_JOB_NAME") else Scheduler.CLI
 
 
 def host_budget(env: Mapping[str, str], host: Path = _HOST) -> float | None:

@@ -5,11 +5,23 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from maintenance.models import RunStatus, Step, StepStatus, StopReason
 
 DEFAULT_GROUP = "daily-cleanup"
 """What is done where nobody names a task or a group."""
+
+
+class Scheduler(StrEnum):
+    """Who began a run, as the ledger's column `scheduler` has it; the procedures of pg_cron write theirs themselves."""
+
+    FUNCTIONS = "functions"
+    HTTP = "http"
+    CONTAINER_JOB = "container_job"
+    GITHUB_ACTIONS = "github_actions"
+    PG_CRON = "pg_cron"
+    CLI = "cli"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +30,7 @@ class Request:
 
     names: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
-    scheduler: str = "cli"
+    scheduler: str = Scheduler.CLI
     requested_by: str | None = None
     """Who asked, as far as somebody vouches for it."""
     key: str | None = None

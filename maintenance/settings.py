@@ -11,7 +11,8 @@ from pathlib import Path
 
 from maintenance.archive_url import ArchiveUrl, archive_url
 from maintenance.errors import SettingsError
-from maintenance.host import host_budget
+from maintenance.host import host_budget, scheduler_of
+from maintenance.runs import Scheduler
 from maintenance.target import Target, target_of
 from maintenance.telemetry_settings import TelemetrySettings, telemetry
 from maintenance.variables import PREFIX, SETTINGS, TIMERS
@@ -49,6 +50,8 @@ class Settings:
     postgres_bin: Path | None = None
     hosted: bool = False
     """Read for a function of the Functions app."""
+    scheduler: Scheduler = Scheduler.CLI
+    """Who has called the command line."""
     telemetry: TelemetrySettings = _NO_TELEMETRY
     schedules: tuple[tuple[str, str], ...] = ()
     """The timers of the Functions app as NCRONTAB expressions, by the name of the run; none where none is set."""
@@ -109,6 +112,7 @@ def load(
         postgres_bin=Path(binaries) if binaries else None,
         telemetry=telemetry(env, hosted=hosted),
         hosted=hosted,
+        scheduler=scheduler_of(env),
         schedules=tuple((run, env[name]) for run, name in TIMERS.items() if env.get(name)),
         time_zone=env.get("WEBSITE_TIME_ZONE") or None,
     )

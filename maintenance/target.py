@@ -38,8 +38,10 @@ class Identity(StrEnum):
 
     MANAGED = "managed"
     WORKLOAD = "workload"
+    CLI = "cli"
+    """Whoever a workflow of GitHub Actions has logged in with the Azure CLI, and not the machine that runs it."""
     UNKNOWN = "unknown"
-    """A virtual machine's, or that of a developer or a workflow logged in with the Azure CLI."""
+    """A virtual machine's, or that of a developer logged in with the Azure CLI."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,8 @@ def _auth(env: Mapping[str, str], host: str) -> Auth:
 
 
 def _identity(env: Mapping[str, str]) -> Identity:
+    if env.get("GITHUB_ACTIONS") == "true":
+        return Identity.CLI
     if env.get("IDENTITY_ENDPOINT") or env.get("MSI_ENDPOINT"):
         return Identity.MANAGED
     return Identity.WORKLOAD if env.get("AZURE_FEDERATED_TOKEN_FILE") else Identity.UNKNOWN

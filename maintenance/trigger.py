@@ -13,12 +13,11 @@ from maintenance.engine import abandoned, continued, never_begun, performed, per
 from maintenance.errors import LeaseHeld, RunFailed, UsageError
 from maintenance.messages import Begin, Continue, parse
 from maintenance.models import RunStatus
-from maintenance.runs import Request, Run
+from maintenance.runs import Request, Run, Scheduler
 from maintenance.settings import Settings
 from maintenance.telemetry import observed
 from maintenance.witness import Event, Witness
 
-SCHEDULER = "functions"
 _SHOWN = 500
 _LOG = logging.getLogger("maintenance")
 
@@ -107,7 +106,7 @@ def _tell_late(name: str, *, late: bool) -> None:
 
 
 def _request(name: str, key: str | None = None) -> Request:
-    return Request(names=tuple(name.split()), scheduler=SCHEDULER, key=key)
+    return Request(names=tuple(name.split()), scheduler=Scheduler.FUNCTIONS, key=key)
 
 
 async def _alone(name: str, target: str | None, settings: Settings) -> str | None:

@@ -26,6 +26,8 @@ from maintenance.settings import Settings
 from maintenance.target import Target
 
 ROOT = Path(__file__).parents[1]
+_OURS = ("PG", "MAINTENANCE_", "GITHUB_")
+"""What a test sets itself; GITHUB_ is there where the tests themselves run in a workflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ class Database:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a process that maintains this database."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "MAINTENANCE_"))}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         own = {"MAINTENANCE_POLICY": str(self.policy_file), "PYTHONPATH": str(ROOT)}
         return {**inherited, **self.server.environment(self.name), **own}
 

@@ -34,6 +34,13 @@ class Gateway:
     """The app on a loopback address."""
 
     url: str = ""
+    key: str | None = None
+    """The function key without which the host lets nobody in; None where a test calls the functions themselves."""
+    principals: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The headers that App Service Authentication writes for the bearer of a token; empty where it is not in front."""
+    asked: list[web.Request] = field(default_factory=list)
+    troubles: list[web.Response] = field(default_factory=list)
+    """What is answered to the next GETs instead."""
     sent: list[str] = field(default_factory=list)
 
     async def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
@@ -55,9 +62,16 @@ def _handler(gateway: Gateway, name: str) -> Any:
     sends = any(json.loads(raw)["type"] == "queue" for raw in FUNCTIONS[name].get_raw_bindings())
 
     async def handle(request: web.Request) -> web.Response:
+        gateway.asked.append(request)
+        if gateway.troubles and request.method == "GET":
+            return gateway.troubles.pop(0)
+        vouched = gateway.principals.get(request.headers.get("Authorization", "").removeprefix("Bearer "), {})
+        closed = gateway.key is not None and request.headers.get("x-functions-key") != gateway.key
+        if closed or (gateway.principals and not vouched):
+            return web.Response(status=401)
         asked = func.HttpRequest(
-            method=request.method, url=str(request.url), headers=dict(request.headers), params=dict(request.query),
-            route_params=dict(request.match_info), body=await request.read(),
+            method=request.method, url=str(request.url), headers={**request.headers, **vouched},
+            params=dict(request.query), route_params=dict(request.match_info), body=await request.read(),
         )  # fmt: skip
         out = Out()
         answered: func.HttpResponse = await function(asked, out) if sends else await function(asked)

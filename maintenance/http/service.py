@@ -22,11 +22,10 @@ from maintenance.http.problems import Problem, problem_of
 from maintenance.ledger import Ledger
 from maintenance.messages import Continue
 from maintenance.models import RunStatus
-from maintenance.runs import Request
+from maintenance.runs import Request, Scheduler
 from maintenance.settings import Settings
 from maintenance.witness import Event
 
-SCHEDULER = "http"
 RETRY_AFTER = {"Retry-After": "10"}
 _PLANNING = 100.0
 _PATIENCE = 150.0
@@ -78,7 +77,7 @@ async def _start(asked: _Asked) -> Answer:
     body = asked.call.document(RunBody)
     settings = targets.one(asked.settings, body.target)
     request = Request(
-        names=(body.name,), tables=body.tables or (), scheduler=SCHEDULER, requested_by=asked.by,
+        names=(body.name,), tables=body.tables or (), scheduler=Scheduler.HTTP, requested_by=asked.by,
         budget=_duration(body.budget), approve=body.approve,
     )  # fmt: skip
     if body.dry_run:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -244,3 +246,35 @@ def test_a_flexible_server_is_logged_in_to_with_entra_and_others_are_not() -> No
     assert chosen("x.postgres.database.azure.com.evil.org")[0] is Auth.PASSWORD
     assert chosen("db.example.org", MAINTENANCE_AUTH="entra") == (Auth.ENTRA, Identity.UNKNOWN, azure)
     assert chosen("x.postgres.database.azure.com", MAINTENANCE_AUTH="password")[0] is Auth.PASSWORD
+
+
+_AZ = """#!/bin/sh
+echo "$@" >> "$0.calls"
+cat <<'JSON'
+{"accessToken": "%s", "expires_on": %d, "tokenType": "Bearer"}
+JSON
+"""
+
+
+async def test_a_workflow_logs_in_as_whom_its_login_step_says_and_not_as_its_runner(
+    entrance: Entrance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner is a machine of Azure with an identity of its own, and azure/login has logged in another."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    az = folder / "az"
+    az.write_text(_AZ % ("token-of-the-workflow", time.time() + 3600))
+    az.chmod(0o755)
+    target = entrance.settings.required_target()
+    await entrance.database.execute(f"alter role {target.user} password 'token-of-the-workflow'")
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    entra = {**entrance.endpoint.environment, "PGUSER": target.user or "", "PGPASSWORD": ""}
+    found = environment.load(
+        {**entrance.database.environment, **entra, "MAINTENANCE_AUTH": "entra", "GITHUB_ACTIONS": "true",
+         "AZURE_FEDERATED_TOKEN_FILE": "/of/the/cluster"}
+    )  # fmt: skip
+    assert found.required_target().identity is Identity.CLI
+    async with connected(found, name="test", read_only=True) as connection:
+        assert await connection.fetchval("select current_user") == target.user
+    assert entrance.endpoint.requests == []
+    assert target.scope.removesuffix("/.default") in (folder / "az.calls").read_text()

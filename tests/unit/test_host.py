@@ -9,6 +9,7 @@ import pytest
 
 from maintenance import settings
 from maintenance.host import host_budget
+from maintenance.runs import Scheduler
 
 FUNCTIONS = {"FUNCTIONS_WORKER_RUNTIME": "python"}
 
@@ -37,3 +38,19 @@ def test_what_somebody_has_set_goes_before_both() -> None:
     assert settings.load(shorter).budget == 480
     assert settings.load({**shorter, "MAINTENANCE_BUDGET": "3m"}, hosted=True).budget == 180
     assert settings.load({**shorter, "MAINTENANCE_BUDGET": ""}, hosted=True).budget == 240
+
+
+@pytest.mark.parametrize(
+    ("variables", "scheduler"),
+    [
+        ({}, Scheduler.CLI),
+        ({"GITHUB_ACTIONS": "true"}, Scheduler.GITHUB_ACTIONS),
+        ({"GITHUB_ACTIONS": ""}, Scheduler.CLI),
+        ({"CONTAINER_APP_JOB_NAME": "nightly"}, Scheduler.CONTAINER_JOB),
+        ({"CONTAINER_APP_NAME": "app"}, Scheduler.CLI),
+        # A runner that is a container job itself.
+        ({"GITHUB_ACTIONS": "true", "CONTAINER_APP_JOB_NAME": "runner"}, Scheduler.GITHUB_ACTIONS),
+    ],
+)
+def test_who_called_the_command_line_is_told_by_the_platform(variables: dict[str, str], scheduler: Scheduler) -> None:
+    assert settings.load(variables).scheduler is scheduler
