@@ -60,17 +60,7 @@ def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
     pause = verbs.add("pause", "Pause all runs of the database, whoever schedules them, from their next batch on.")
     pause.add_argument("--reason", metavar="TEXT", help="why, for those who wonder")
     verbs.add("resume", "Let runs begin again.")
-    archives = verbs.add("archives", "List what is in the archives of the policy's rules. Changes nothing.")
-    archives.add_argument("--run", metavar="ID", type=_positive, help="those of one run")
-    restore = verbs.add("restore", "Bring back the rows that a run has archived and deleted; safe to repeat.")
-    restore.add_argument("--run", metavar="ID", type=_positive, required=True, help="the run; `archives` lists them")
-    restore.add_argument("--table", metavar="T", help="only the rows of this table")
-    restore.add_argument("--into", metavar="OTHER", help="into another table that has the same columns")
-    for added in (archives, restore):
-        added.add_argument("--archive", metavar="WHERE", help="azure-blob or file:///path, also where no rule names it")
-        added.add_argument(
-            "--origin", metavar="SERVER/DATABASE", help="the database that it is of, where that is not this one"
-        )
+    _of_archives(verbs)
     scripts = verbs.among("sql", "Print SQL for an administrator to run. Reads only.")
     grants = scripts.add("grants", "Print the grants that a role needs for the policy, and no others.")
     grants.add_argument("--role", metavar="NAME", required=True, help="the role; it need not exist yet")
@@ -84,6 +74,20 @@ def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
     text = "Start a PostgreSQL of its own, fill it with a demo fleet, and maintain it before your eyes."
     verbs.add("demo", text, targeted=False)
     return top
+
+
+def _of_archives(verbs: _Verbs) -> None:
+    archives = verbs.add("archives", "List what is in the archives of the policy's rules. Changes nothing.")
+    archives.add_argument("--run", metavar="ID", type=_positive, help="those of one run")
+    restore = verbs.add("restore", "Bring back the rows that a run has archived and deleted; safe to repeat.")
+    restore.add_argument("--run", metavar="ID", type=_positive, required=True, help="the run; `archives` lists them")
+    restore.add_argument("--table", metavar="T", help="only the rows of this table")
+    restore.add_argument("--into", metavar="OTHER", help="into another table that has the same columns")
+    for added in (archives, restore):
+        added.add_argument("--archive", metavar="WHERE", help="azure-blob or file:///path, also where no rule names it")
+        added.add_argument(
+            "--origin", metavar="SERVER/DATABASE", help="the database that it is of, where that is not this one"
+        )
 
 
 class _Verbs:
