@@ -21,6 +21,7 @@ from maintenance.policy import (
     Reference,
     Retention,
     Section,
+    Shrink,
     Unreferenced,
     Vacuum,
 )
@@ -139,7 +140,8 @@ def _nearest(location: tuple[int | str, ...]) -> str:
     section: type[Section] = Policy
     sections: dict[str, type[Section]] = {
         "retention": Retention, "duplicates": Duplicates, "orphans": Orphans, "unreferenced": Unreferenced,
-        "vacuum": Vacuum, "lag": Lag, "guards": Guards, "references": Reference, "keep_per_key": PerKey,
+        "vacuum": Vacuum, "shrink": Shrink, "lag": Lag, "guards": Guards,
+        "references": Reference, "keep_per_key": PerKey,
     }  # fmt: skip
     for part in location[:-1]:
         section = sections.get(str(part), section)
