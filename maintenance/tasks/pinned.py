@@ -55,21 +55,25 @@ class Pin:
         return self.holders[0].remedy + also + (f"; and {more} more" if more > 0 else "")
 
 
-def pin(found: Sequence[Holder], table: Changes, *, aged: bool = False) -> Pin | None:
+def pin(found: Sequence[Holder], table: Changes, *, aged: bool = False, least: int | None = None) -> Pin | None:
     """Who keeps most of a table's dead rows, or of those to be marked as visible to all, from a VACUUM; None if nobody.
 
-    A table that is `aged` is not pinned while a freeze would make it younger: what is frozen once stays so.
+    A table that is `aged` is not pinned while a freeze would make it younger: what is frozen once stays so. With
+    `least`, nothing matters but its dead rows, where there are more.
     """
     worst = sorted((holder for holder in found if table.kept(holder) > _MOST), key=lambda holder: -(holder.age or 0))
-    if not worst or not (table.dead or table.inserted):
+    matters = table.dead or table.inserted if least is None else table.dead > least
+    if not worst or not matters:
         return None
     if aged and table.freezable(worst[0]) >= _GAIN:
         return None
     return Pin(holders=tuple(worst), changes=table)
 
 
-async def unpinned(connection: Connection, table: Table, oid: int, what: str, *, aged: bool = False) -> None:
-    """Wait for those who are not there for long; returns when a VACUUM is worth while.
+async def unpinned(
+    connection: Connection, table: Table, oid: int, what: str, *, aged: bool = False, least: int | None = None
+) -> None:
+    """Wait for those who are not there for long; returns when a VACUUM is worth while. The rest is as for `pin`.
 
     Raises:
         Blocked: it is not, and the message says because of whom; `what` was not begun.
@@ -77,7 +81,8 @@ async def unpinned(connection: Connection, table: Table, oid: int, what: str, *,
     until = time.monotonic() + PATIENCE
     while True:
         table_changes = await changes(connection, oid)
-        pinned = None if table_changes is None else pin(await holders(connection), table_changes, aged=aged)
+        found = await holders(connection)
+        pinned = None if table_changes is None else pin(found, table_changes, aged=aged, least=least)
         if pinned is None:
             return
         if pinned.lasting or time.monotonic() >= until:
