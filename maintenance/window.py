@@ -55,7 +55,7 @@ class Window:
     def left(self, now: datetime) -> float:
         """Seconds until it closes, where one opening that takes over from another goes on; 0 where it is closed."""
         end = now
-        while later := [ends for begins, ends in self._around(end) if begins <= end < ends]:
+        while later := [ends for begins, ends in self._around(end, 2) if begins <= end < ends]:
             end = max(later)
             if end - now > timedelta(days=7):
                 break
@@ -63,7 +63,7 @@ class Window:
 
     def next(self, now: datetime) -> datetime | None:
         """When it opens next, in UTC; None where it does not within two weeks."""
-        return min((begins for begins, _ in self._around(now) if begins > now), default=None)
+        return min((begins for begins, _ in self._around(now, _AHEAD) if begins > now), default=None)
 
     def closed(self, now: datetime) -> str | None:
         """Why nothing may be begun, in words; None while it is open."""
@@ -77,17 +77,17 @@ class Window:
         """An instant in the zone of its opening, and in UTC."""
         for opening in self.openings:
             local = instant.astimezone(_zone(opening.zone))
-            if any(instant == span[0] for span in self._spans(opening, instant)):
+            if any(instant == span[0] for span in self._spans(opening, instant, 2)):
                 return f"{local:%a %Y-%m-%d %H:%M} {opening.zone} ({instant:%a %H:%M} UTC)"
         return f"{instant:%a %Y-%m-%d %H:%M} UTC"
 
-    def _around(self, now: datetime) -> list[tuple[datetime, datetime]]:
-        return [span for opening in self.openings for span in self._spans(opening, now)]
+    def _around(self, now: datetime, ahead: int) -> list[tuple[datetime, datetime]]:
+        return [span for opening in self.openings for span in self._spans(opening, now, ahead)]
 
     @staticmethod
-    def _spans(opening: Opening, now: datetime) -> list[tuple[datetime, datetime]]:
+    def _spans(opening: Opening, now: datetime, ahead: int) -> list[tuple[datetime, datetime]]:
         today = now.astimezone(_zone(opening.zone)).date()
-        spans = [opening.on(today + timedelta(days=n)) for n in range(-2, _AHEAD)]
+        spans = [opening.on(today + timedelta(days=n)) for n in range(-2, ahead)]
         return [span for span in spans if span is not None]
 
 

@@ -1,4 +1,4 @@
-"""shrink: tables of which little is live, rewritten by VACUUM FULL in their window, within limits, under a lock time-out."""
+"""shrink: tables of which little is live, rewritten by VACUUM FULL in a window, within limits, under a lock time-out."""
 
 from __future__ import annotations
 
@@ -69,23 +69,26 @@ class ShrinkStep(Step):
         """
         await unpinned(connection, self.table, self.oid, "VACUUM FULL", least=int(self.live_rows * _DEAD))
         async with until_closed(connection, self.window):
-            before, after = await self._rewritten(connection)
+            before = await self._rewritten(connection)
             told = await self._afterwards(connection)
+        # Only now, as the VACUUM makes maps of the new file.
+        after = await fetch_one(connection, statement(NAME, "rewritten"), self.oid)
         return Batch(done=True, note=_given_back(before, after) + told)
 
-    async def _rewritten(self, connection: Connection) -> tuple[Record, Record]:
+    async def _rewritten(self, connection: Connection) -> Record:
+        """Rewrite it; its parts before that."""
         command, look = statement(NAME, "rewrite", table=self.table.sql), statement(NAME, "rewritten")
         within = allowed(connection)
         await limit_statements(connection, min(within, self.max_lock), local=False)
         for attempt in range(1, _ATTEMPTS + 1):
             began = time.monotonic()
             try:
-                found = await stamped(connection, self.table, self.oid, command, look)
+                before, _ = await stamped(connection, self.table, self.oid, command, look)
             except pg.LockNotAvailableError as error:
                 if attempt == _ATTEMPTS:
                     raise GaveWay(
-                        f"{first_line(error)}, {_ATTEMPTS} times: the application has {self.table}, so it is as it was; "
-                        "let the window be when it is quieter", "lock",
+                        f"{first_line(error)}, {_ATTEMPTS} times: the application has {self.table}, so it is as it "
+                        "was; let the window be when it is quieter", "lock",
                     ) from error  # fmt: skip
                 await asyncio.sleep(_PAUSE)
             except pg.QueryCanceledError as error:
@@ -97,7 +100,7 @@ class ShrinkStep(Step):
                 ) from error  # fmt: skip
             else:
                 await limit_statements(connection, within, local=False)
-                return found
+                return before
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _afterwards(self, connection: Connection) -> str:
@@ -153,10 +156,10 @@ async def _limits(survey: Survey, rule: Shrink, number: int) -> _Limits:
 async def _plan(survey: Survey) -> list[Step]:
     steps: list[Step] = []
     limits = [await _limits(survey, rule, number) for number, rule in enumerate(survey.policy.shrink, start=1)]
-    ruled = list(_ruled(await upkeep(survey), survey.policy))
-    parts = await survey.connection.fetch(statement(NAME, "parts"), [row["oid"] for _, row in ruled])
+    taken = list(ruled(await upkeep(survey), survey.policy))
+    parts = await survey.connection.fetch(statement(NAME, "parts"), [row["oid"] for _, row in taken])
     by_oid = {part["oid"]: part for part in parts}
-    for number, row in ruled:
+    for number, row in taken:
         table = Table(schema=row["schema"], name=row["name"])
         part = by_oid.get(row["oid"])
         if part is not None and sum(part[name] for name in _PARTS) < limits[number].min_size:
@@ -167,7 +170,7 @@ async def _plan(survey: Survey) -> list[Step]:
     return steps
 
 
-def _ruled(rows: list[Record], policy: Policy) -> Iterator[tuple[int, Record]]:
+def ruled(rows: list[Record], policy: Policy) -> Iterator[tuple[int, Record]]:
     """The tables with rows of their own that a rule takes, by its number; the first one that does counts.
 
     A partition is taken by its own name or by that of a table that it is a part of.

@@ -37,7 +37,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
     settings = {
-        "autovacuum": "off", "max_prepared_transactions": "5", "wal_receiver_status_interval": "1", "wal_level": "logical",
+        "autovacuum": "off", "max_prepared_transactions": "5", "wal_receiver_status_interval": "1",
+        "wal_level": "logical",
     }  # fmt: skip
     with (
         embedded_server(bin_directory=load().postgres_bin, settings=settings) as primary,
