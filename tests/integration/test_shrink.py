@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from maintenance.errors import PolicyError
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, StepStatus, StopReason, Took
 from maintenance.runs import Run, StepResult
-from maintenance.tasks import pinned
+from maintenance.tasks import hours, pinned
 from maintenance.tasks.expectation import rewriting
 from tests.databases import Database, fresh, planned_step, step
+from tests.odd_schema import NAME, asked, least, member
 from tests.sessions import LEDGER_GRANTS, application, counted, locked, role, waiting
 
 _QUIET = "autovacuum_enabled = off, toast.autovacuum_enabled = off"
@@ -389,3 +391,59 @@ def test_what_a_rewrite_takes_is_told_by_the_last_ones_or_else_by_the_disk(
 
 def test_a_rewrite_that_was_taken_back_is_expected_to_take_twice_as_long() -> None:
     assert rewriting(1000, Took(seconds=9.0, size=10**9, cut=True), ()) == 18.0
+
+
+async def test_the_printed_grants_are_all_that_a_rewrite_needs(database: Database) -> None:
+    if database.connection.get_server_version().major < 17:
+        pytest.skip("needs PostgreSQL 17 for GRANT MAINTAIN")
+    await bloated(database)
+    before = await parts(database)
+    database.write_policy(_RULE + '[vacuum]\ntables = ["none"]\n')
+    script = least(await asked(database))
+    assert 'grant maintain on table "public"."applications"' in script
+    async with member(database, NAME, script) as plain:
+        run = await database.run("shrink", target=plain)
+    assert run.status is RunStatus.SUCCEEDED, run.error
+    assert (await parts(database))["toast"] < before["toast"] / 5
+
+
+def ends_in(monkeypatch: pytest.MonkeyPatch, seconds: float) -> str:
+    """The line of a window that is open for so long, whenever somebody looks at the clock."""
+
+    async def soon(_: object) -> datetime:
+        return datetime(2026, 11, 1, 5, tzinfo=UTC) - timedelta(seconds=seconds)
+
+    monkeypatch.setattr(hours, "clock", soon)
+    return 'window = "Sun 02:00-05:00 UTC"\n'
+
+
+_VACUUM = "[vacuum]\ninsert_rows = 0\ninsert_fraction = 0\n"
+
+
+@pytest.mark.parametrize(("task", "policy"), [("vacuum", _VACUUM), ("shrink", _RULE)])
+async def test_what_is_at_work_when_the_window_closes_is_ended_and_nothing_is_lost(
+    database: Database, monkeypatch: pytest.MonkeyPatch, task: str, policy: str
+) -> None:
+    await bloated(database)
+    await database.execute("insert into applications (device_id) values ('new')")
+    await counted(database)
+    before, rows = await parts(database), await contents(database)
+    async with locked(database, "applications", "share update exclusive"):
+        run = await database.run(task, policy=policy + ends_in(monkeypatch, 1.0), lock_timeout=30)
+    done = step(run, task)
+    assert (done.status, done.stop_reason) == (StepStatus.INTERRUPTED, StopReason.BUDGET)
+    assert "its window Sun 02:00-05:00 UTC closed before it was done, after 1 s; nothing is lost" in (done.error or "")
+    assert (await parts(database), await contents(database)) == (before, rows)
+
+
+@pytest.mark.parametrize(("task", "policy"), [("vacuum", _VACUUM), ("shrink", _RULE)])
+async def test_what_is_not_expected_to_end_in_the_window_is_not_begun(
+    database: Database, monkeypatch: pytest.MonkeyPatch, task: str, policy: str
+) -> None:
+    await bloated(database)
+    await database.execute("insert into applications (device_id) values ('new')")
+    await counted(database)
+    run = await database.run(task, policy=policy + ends_in(monkeypatch, 0.01))
+    done = step(run, task)
+    assert (done.status, done.stop_reason, done.batches) == (StepStatus.INTERRUPTED, StopReason.GUARD, 0)
+    assert "expected, and its window Sun 02:00-05:00 UTC closes in under 1 s" in (done.error or "")
