@@ -130,9 +130,12 @@ class Changes:
         """
         if holder.age is None:
             return 0.0
-        if self.seconds is not None and holder.seconds is not None:
-            return min(1.0, holder.seconds / self.seconds) if self.seconds > 0 else 1.0
-        return min(1.0, holder.age / max(self.age, 1))
+        by_transactions = min(1.0, holder.age / max(self.age, 1))
+        if self.seconds is None or holder.seconds is None:
+            return by_transactions
+        by_time = min(1.0, holder.seconds / self.seconds) if self.seconds > 0 else 1.0
+        # A slot was left some time after what it holds back.
+        return max(by_time, by_transactions) if holder.kind is Kind.SLOT else by_time
 
     def freezable(self, holder: Holder) -> float:
         """The share of its age that a VACUUM (FREEZE) could take from it, 0 to 1."""

@@ -26,7 +26,12 @@ order by a.attnum;
 -- name: sample
 -- What a value takes where it is stored, without fetching it. One above 2,000 bytes does not stay in its row.
 select count(*) as rows, coalesce(avg({inline}), 0)::float8 as inline, coalesce(avg({apart}), 0)::float8 as apart
-from (select * from {only} {table} tablesample system ($1::float4) limit 2000) as t;
+from only {table} as t tablesample system ($1::float4);
+
+-- name: widths
+-- What a row takes in the heap, as ANALYZE saw it.
+select sum(s.avg_width)::float8 from pg_catalog.pg_stats s
+where s.schemaname = $1 and s.tablename = $2 and not s.inherited;
 
 -- name: pgstattuple
 -- The schema of the extension, if there is one that this role may use.

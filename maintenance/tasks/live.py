@@ -70,7 +70,7 @@ async def _sampled(connection: Connection, table: Table, row: Record, rows: int)
     inline = [Fragment(f"case when {size} > {_APART} then 18 else {size} end") for size in sizes]
     apart = [Fragment(f"case when {size} > {_APART} then {size} else 0 end") for size in sizes]
     sql = statement(
-        _FILE, "sample", table=table.sql, only=Fragment("only"), inline=listed(inline or [Fragment("0")], " + "),
+        _FILE, "sample", table=table.sql, inline=listed(inline or [Fragment("0")], " + "),
         apart=listed(apart or [Fragment("0")], " + "),
     )  # fmt: skip
     share = min(100.0, 100.0 * _BLOCKS / max(row["blocks"], 1))
@@ -82,12 +82,23 @@ async def _sampled(connection: Connection, table: Table, row: Record, rows: int)
         _unless_hopeless(connection, error)
         return None
     if found is None or (rows > 0 and not found["rows"]):
-        return None
+        return await _by_statistics(connection, table, row, rows)
+    # The server's count may be old, or have been reset: what lies in the sample does lie there.
+    rows = max(rows, int(found["rows"] * 100 / share))
     return Live(
         heap=int(rows * (_HEADER + found["inline"]) * _HEAP / row["fill"]),
         toast=int(rows * found["apart"] * _TOAST),
         how=f"estimated from {found['rows']:,} rows",
     )
+
+
+async def _by_statistics(connection: Connection, table: Table, row: Record, rows: int) -> Live | None:
+    """Where rows lie so thin that a sample has none. Of values stored apart nothing is known, so they count as live."""
+    width = await connection.fetchval(statement(_FILE, "widths"), table.schema, table.name)
+    if width is None:
+        return None
+    heap = int(rows * (_HEADER + width) * _HEAP / row["fill"])
+    return Live(heap=heap, toast=row["toast"], how="estimated from its statistics")
 
 
 def _unless_hopeless(connection: Connection, error: asyncpg.PostgresError) -> None:

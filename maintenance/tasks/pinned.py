@@ -12,6 +12,7 @@ from asyncpg import Connection
 from maintenance.errors import Blocked
 from maintenance.horizon import Changes, Holder, Kind, changes, holders, next_xid, sees_all
 from maintenance.names import Table
+from maintenance.session import allowed
 
 PATIENCE = 15.0
 """Seconds that somebody may hold the horizon before he is in the way; a standby tells of its own every 10 s.
@@ -78,7 +79,7 @@ async def unpinned(
     Raises:
         Blocked: it is not, and the message says because of whom; `what` was not begun.
     """
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + _patience(connection)
     while True:
         table_changes = await changes(connection, oid)
         found = await holders(connection)
@@ -95,7 +96,7 @@ async def unpinned(
 
 async def passed(connection: Connection, before: int) -> Holder | None:
     """Wait for those who look back further than transaction `before`; the one who is still there, None if nobody."""
-    until = time.monotonic() + PATIENCE
+    until = time.monotonic() + _patience(connection)
     while True:
         now = await next_xid(connection)
         holder = next((one for one in await holders(connection) if (one.age or 0) > now - before), None)
@@ -122,6 +123,11 @@ async def removed(
         return max(was, again), left
     who = f"{holder} may still look at them; {holder.remedy}" if holder else UNSEEN
     raise Blocked(f"VACUUM of {table} removed none of {was:,} dead rows to speak of, and the table grows: {who}")
+
+
+def _patience(connection: Connection) -> float:
+    """Seconds to wait, and not for most of the time that is left for the step."""
+    return min(PATIENCE, allowed(connection) / 4)
 
 
 def _in_vain(was: int, left: int) -> bool:

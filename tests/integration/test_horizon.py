@@ -215,14 +215,21 @@ async def test_a_replica_whose_readers_are_told_of_is_named(table: Database, pai
 
 async def test_a_slot_that_its_replica_has_left_is_named_with_what_drops_it(table: Database, pair: Pair) -> None:
     await table.execute("select pg_create_physical_replication_slot('kept')")
-    async with feeding(pair, table, primary_slot_name="kept"):
-        await until(table, "exists (select from pg_replication_slots where age(xmin) > 250)")
-    await until(table, "exists (select from pg_replication_slots where not active)")
-    await died(table)
-    message = blocked(await table.run("vacuum"))
-    assert "replication slot 'kept' (physical, inactive" in message
-    assert message.endswith("if it never comes back, select pg_drop_replication_slot('kept');")
-    await table.execute("select pg_drop_replication_slot('kept')")
+    try:
+        async with feeding(pair, table, primary_slot_name="kept"):
+            await until(table, "exists (select from pg_replication_slots where age(xmin) > 250)")
+            # While its reader is there: it would else tell that he has gone.
+            replica = await connect(pair.replica, table.name)
+            await replica.execute("alter system reset primary_slot_name")
+            await replica.execute("select pg_reload_conf()")
+            await replica.close()
+            await until(table, "exists (select from pg_replication_slots where not active)")
+        await died(table)
+        message = blocked(await table.run("vacuum"))
+        assert "replication slot 'kept' (physical, inactive" in message
+        assert message.endswith("if it never comes back, select pg_drop_replication_slot('kept');")
+    finally:
+        await table.execute("select pg_drop_replication_slot('kept')")
     assert (await table.run("vacuum")).status is RunStatus.SUCCEEDED
 
 

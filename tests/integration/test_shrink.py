@@ -20,7 +20,7 @@ from maintenance.errors import PolicyError
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, StepStatus, StopReason, Took
 from maintenance.runs import Run, StepResult
-from maintenance.tasks import hours, pinned
+from maintenance.tasks import hours, live, pinned
 from maintenance.tasks.expectation import rewriting
 from tests.databases import Database, fresh, planned_step, step
 from tests.odd_schema import NAME, asked, least, member
@@ -405,6 +405,52 @@ async def test_the_printed_grants_are_all_that_a_rewrite_needs(database: Databas
         run = await database.run("shrink", target=plain)
     assert run.status is RunStatus.SUCCEEDED, run.error
     assert (await parts(database))["toast"] < before["toast"] / 5
+
+
+async def test_a_table_of_which_the_server_has_no_count_is_not_taken_for_empty(database: Database) -> None:
+    await database.execute(
+        f"create table full_one with ({_QUIET}) as select n, repeat('x', 100) from generate_series(1, 50000) n"
+    )
+    await counted(database)
+    await database.execute("select pg_stat_reset()")
+    assert await database.values("select reltuples from pg_class where relname = 'full_one'") == [-1]
+    run = await database.run("shrink", policy='[[shrink]]\ntables = ["full_one"]\nmin_size = "1MB"\n')
+    (done,) = run.steps
+    assert (done.strategy, done.status) == ("none", StepStatus.SUCCEEDED)
+
+
+async def test_rows_that_lie_too_thin_for_a_sample_are_estimated_from_statistics(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_BLOCKS", 0)
+    await database.execute(
+        f"create table thin with ({_QUIET}) as select n, repeat('x', 100) from generate_series(1, 50000) n;"
+        "delete from thin where n % 10000 <> 0"
+    )
+    await counted(database)
+    await database.execute("vacuum (analyze) thin")
+    run = await database.run("shrink", policy='[[shrink]]\ntables = ["thin"]\nmin_size = "1MB"\n')
+    (done,) = run.steps
+    assert (done.strategy, run.status) == ("vacuum full", RunStatus.SUCCEEDED)
+    assert "is live (estimated from its statistics)" in done.summary
+    assert (done.bytes_after or 0) < (done.bytes_before or 0) / 20
+
+
+async def test_what_a_rewrite_did_not_make_smaller_is_not_rewritten_each_week(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However wrong the estimate is."""
+    monkeypatch.setattr(live, "_HEAP", 0.01)
+    await database.execute(
+        f"create table full_one with ({_QUIET}) as select n, repeat('x', 100) from generate_series(1, 50000) n"
+    )
+    await database.execute("vacuum (analyze) full_one")
+    await counted(database)
+    policy = '[[shrink]]\ntables = ["full_one"]\nmin_size = "1MB"\n'
+    assert [s.strategy for s in (await database.run("shrink", policy=policy)).steps] == ["vacuum full"]
+    (done,) = (await database.run("shrink")).steps
+    assert (done.strategy, done.status) == ("none", StepStatus.SUCCEEDED)
+    assert "its last rewrite gave back next to nothing" in done.summary
 
 
 def ends_in(monkeypatch: pytest.MonkeyPatch, seconds: float) -> str:
