@@ -1,116 +1,34 @@
-"""shrink: tables of which little is live, rewritten by VACUUM FULL in a window, within limits, under a lock time-out."""
+"""shrink: tables of which little is live, to be rewritten where the limits of their rule allow it."""
 
 from __future__ import annotations
 
-import asyncio
 import shlex
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import asyncpg
-from asyncpg import Connection, Record
+from asyncpg import Record
 from asyncpg import exceptions as pg
 
 from maintenance.amounts import size
-from maintenance.budget import roughly, spelled
-from maintenance.database import fetch_one, limit_statements
-from maintenance.errors import GaveWay, PolicyError
-from maintenance.models import Batch, Cursor, Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.budget import roughly
+from maintenance.database import fetch_one
+from maintenance.errors import PolicyError
+from maintenance.models import Settled, Step, StepStatus, StopReason, Verdict
 from maintenance.names import Table
 from maintenance.policy import Policy, Shrink
-from maintenance.refusals import first_line
-from maintenance.session import allowed
 from maintenance.sql import statement
 from maintenance.tasks.expectation import rewriting
-from maintenance.tasks.hours import opening, shut, until_closed
+from maintenance.tasks.hours import opening
 from maintenance.tasks.live import Live, live
-from maintenance.tasks.pinned import unpinned
-from maintenance.tasks.stamp import stamped
+from maintenance.tasks.rewrite import PARTS, WORDS, ShrinkStep
 from maintenance.tasks.survey import Draft, Survey, Task, span
 from maintenance.tasks.upkeep import chosen, upkeep
-from maintenance.window import Window
 
 NAME = "shrink"
 CONCURRENT = 19
 """Major from which REPACK (CONCURRENTLY) is there. https://www.postgresql.org/docs/19/sql-repack.html"""
-_ATTEMPTS = 3
-_PAUSE = 1.0
-_PARTS = ("heap", "toast", "indexes")
-_WORDS = {"heap": "heap", "toast": "TOAST", "indexes": "indexes"}
-_DEAD = 0.1
-"""Of a table's rows, what may be dead and kept by somebody: a rewrite would carry it along."""
 _IN_VAIN = 0.9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShrinkStep(Step):
-    """One VACUUM FULL, done when the table has another file."""
-
-    transactional = False
-
-    task: str = NAME
-    strategy: str = "vacuum full"
-    window: Window | None
-    max_lock: float
-    """Seconds after which it is taken back, so that nobody is locked out for longer."""
-    live_rows: int
-
-    async def guard(self, connection: Connection) -> str | None:
-        """Why it must wait for its window, or None."""
-        return await shut(connection, self.window, self.expected)
-
-    async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
-        """Rewrite the table, and measure what that gave back.
-
-        Raises:
-            Blocked: somebody keeps its dead rows, or the server skipped the table.
-            GaveWay: the application has the table, or it took too long; it is as it was.
-        """
-        await unpinned(connection, self.table, self.oid, "VACUUM FULL", least=int(self.live_rows * _DEAD))
-        async with until_closed(connection, self.window):
-            before = await self._rewritten(connection)
-            told = await self._afterwards(connection)
-        # Only now, as the VACUUM makes maps of the new file.
-        after = await fetch_one(connection, statement(NAME, "rewritten"), self.oid)
-        return Batch(done=True, note=_given_back(before, after) + told)
-
-    async def _rewritten(self, connection: Connection) -> Record:
-        """Rewrite it; its parts before that."""
-        command, look = statement(NAME, "rewrite", table=self.table.sql), statement(NAME, "rewritten")
-        within = allowed(connection)
-        await limit_statements(connection, min(within, self.max_lock), local=False)
-        for attempt in range(1, _ATTEMPTS + 1):
-            began = time.monotonic()
-            try:
-                before, _ = await stamped(connection, self.table, self.oid, command, look)
-            except pg.LockNotAvailableError as error:
-                if attempt == _ATTEMPTS:
-                    raise GaveWay(
-                        f"{first_line(error)}, {_ATTEMPTS} times: the application has {self.table}, so it is as it "
-                        "was; let the window be when it is quieter", "lock",
-                    ) from error  # fmt: skip
-                await asyncio.sleep(_PAUSE)
-            except pg.QueryCanceledError as error:
-                if self.max_lock > within or time.monotonic() - began < 0.9 * self.max_lock:
-                    raise
-                raise GaveWay(
-                    f"it was not over within max_lock ({spelled(self.max_lock)}) and taken back, so the table is as it "
-                    "was; the next run expects it to take longer", "budget",
-                ) from error  # fmt: skip
-            else:
-                await limit_statements(connection, within, local=False)
-                return before
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    async def _afterwards(self, connection: Connection) -> str:
-        try:
-            await connection.execute(statement(NAME, "afterwards", table=self.table.sql))
-        except asyncpg.PostgresError as error:
-            if connection.is_closed():
-                raise
-            return f"; the VACUUM after it was not made ({first_line(error)}), autovacuum or the next run does it"
-        return ""
 
 
 def drafts(policy: Policy) -> list[Draft]:
@@ -162,7 +80,7 @@ async def _plan(survey: Survey) -> list[Step]:
     for number, row in taken:
         table = Table(schema=row["schema"], name=row["name"])
         part = by_oid.get(row["oid"])
-        if part is not None and sum(part[name] for name in _PARTS) < limits[number].min_size:
+        if part is not None and sum(part[name] for name in PARTS) < limits[number].min_size:
             continue
         steps.append(
             await _Look(survey=survey, rule=survey.policy.shrink[number], limits=limits[number]).step(table, row, part)
@@ -289,13 +207,7 @@ def _nothing(table: Table, row: Record, why: str) -> Settled:
 
 
 def _sizes(part: Record) -> str:
-    return ", ".join(f"{_WORDS[name]} {size(part[name])}" for name in _PARTS)
-
-
-def _given_back(before: Record, after: Record) -> str:
-    gone = sum(before[name] - after[name] for name in _PARTS)
-    told = ", ".join(f"{_WORDS[name]} {size(before[name])} to {size(after[name])}" for name in _PARTS)
-    return f"{size(max(gone, 0))} given back: {told}"
+    return ", ".join(f"{WORDS[name]} {size(part[name])}" for name in PARTS)
 
 
 TASK = Task(name=NAME, drafts=drafts, late=True, check=_check)
