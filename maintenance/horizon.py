@@ -126,7 +126,7 @@ class Changes:
         """The share of what has changed since the last VACUUM that the holder keeps from a next one, 0 to 1.
 
         An estimate: nobody knows when a row died, so changes are taken for even in time, or in transactions where the
-        time is not known. 1 is certain where the holder was there before the last VACUUM.
+        time is not known. All is kept by one who was there before the last VACUUM.
         """
         if holder.age is None:
             return 0.0

@@ -182,7 +182,7 @@ class _Look:
         """What an operator may do instead, which locks nobody out for long."""
         connection = self.survey.connection
         ways = []
-        if connection.get_server_version().major >= CONCURRENT:
+        if connection.get_server_version().major >= CONCURRENT and part["keyed"]:
             ways.append(f"REPACK (CONCURRENTLY) {table.sql};")
         repack = await fetch_one(connection, statement(NAME, "repack"))
         if repack["installed"] and part["keyed"]:
