@@ -17,7 +17,7 @@ benchmarks := $(wildcard benchmarks)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run bench faults test lint types layers pytest azurite checkov container workflows examples format requirements clean
+.PHONY: help run report bench faults test lint types layers pytest azurite checkov container workflows examples format requirements clean
 
 # A virtual environment whose Python is gone (an upgrade, a moved folder) is made anew.
 $(shell [ -x "$(python)" ] || rm -f "$(VENV)"/.made "$(VENV)"/.run "$(VENV)"/.dev)
@@ -27,6 +27,9 @@ help: ## Show this list
 
 run: $(VENV)/.run ## Watch a demo database being maintained (starts its own PostgreSQL)
 	@"$(python)" -m maintenance demo
+
+report: $(VENV)/.dev ## Make report.html of the demo after twenty days; PICTURE=docs/report.png
+	"$(python)" -m tests.days --out report.html $(if $(PICTURE),--picture "$(PICTURE)") $(ARGS)
 
 bench: $(VENV)/.dev ## Measure ours against what one would write by hand (10 minutes)
 	"$(python)" -m benchmarks $(if $(SCALE),--scale "$(SCALE)") $(if $(ONLY),--only "$(ONLY)") $(if $(JSON),--json "$(JSON)") \

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maintenance import settings as environment
@@ -155,6 +156,38 @@ def _history(options: argparse.Namespace) -> int:
     return 0
 
 
+def _report(options: argparse.Namespace) -> int:
+    from maintenance.gathering import gathered
+
+    if options.out == "-" and options.json:
+        raise UsageError("--out - and --json would both go to standard output; take one of them, or name a file.")
+    situation = asyncio.run(gathered(_settings(options)))
+    if options.out is not None:
+        from maintenance.report.page import html
+
+        _write(options.out, html(situation))
+    if options.json:
+        from maintenance.documents import situation_document
+
+        _print_json(situation_document(situation))
+    elif options.out is None:
+        from maintenance.bulletin import show_situation
+        from maintenance.console import open_console
+
+        show_situation(open_console(), situation)
+    return 0
+
+
+def _write(out: str, text: str) -> None:
+    if out == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--out: {out} cannot be written ({error.strerror}); name another file.") from error
+
+
 def _install(options: argparse.Namespace) -> int:
     from maintenance.installs import install
 
@@ -290,8 +323,9 @@ def _print_json(document: Document) -> None:
 
 
 _VERBS = {
-    "plan": _plan, "run": _run, "history": _history, "install": _install, "pause": _pause, "resume": _resume,
-    "archives": _archives, "restore": _restore, "sql grants": _sql_grants, "sql pg-cron": _sql_pg_cron, "demo": _demo,
+    "plan": _plan, "run": _run, "history": _history, "report": _report, "install": _install, "pause": _pause,
+    "resume": _resume, "archives": _archives, "restore": _restore, "sql grants": _sql_grants,
+    "sql pg-cron": _sql_pg_cron, "demo": _demo,
 }  # fmt: skip
 
 

@@ -50,6 +50,8 @@ def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
     history = verbs.add("history", "Show the last runs from the ledger.")
     history.add_argument("--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)")
     history.add_argument("--run", metavar="ID", type=_positive, help="one run with its steps")
+    report = verbs.add("report", "Show how things stand: lag, health, last and next runs. Changes nothing.")
+    report.add_argument("--out", metavar="FILE", help="write it as one HTML page, with plots and each run; - prints it")
     install = verbs.add("install", "Make the ledger's schema, or put the policy into pg_cron; safe to repeat.")
     install.add_argument("--pg-cron", action="store_true", help="compile the policy, and let pg_cron run it")
     install.add_argument("--remove", action="store_true", help="take it out of pg_cron again; the ledger stays")

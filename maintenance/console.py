@@ -13,11 +13,17 @@ from rich.table import Table as Grid
 from maintenance.amounts import size
 from maintenance.budget import roughly, spelled
 from maintenance.models import RunStatus, Settled, Step, StepStatus, StopReason
+from maintenance.report.figures import span
 from maintenance.runs import Plan, Run, StepResult
 
 PLAIN_WIDTH = 100
+"""Of lines, where there is no terminal."""
+PLAIN_TABLE = 80
+"""Of tables there."""
 _MOST_ERRORS = 8
 _WORTH_TELLING = 0.1
+_WIDTHS = {"table": 16, "task": 12, "name": 13, "ended": 11}
+"""Which words are not to be broken, as long as there is room for anything else."""
 _COUNTED = re.compile(r"[\d,]+ dead rows removed")
 """A note that is no more than a figure, of which a run has one for each table."""
 _WITHOUT_ROWS = ("vacuum", "vacuum full", "analyze")
@@ -38,15 +44,19 @@ def open_console() -> Console:
 def show_plan(console: Console, plan: Plan) -> None:
     """The steps that have something to do, and below them the tables where there is nothing."""
     console.print(f"Plan as of {plan.as_of:%Y-%m-%d %H:%M:%S} UTC (reads only, nothing is changed)")
-    grid = grid_of("task", "table", "strategy", ("rows", "right"), "what")
+    grid = grid_of("task", "table", ("rows", "right"), "what")
     analyzed = [step for step in plan.steps if step.strategy == "analyze"]
     for step in plan.steps:
         if step not in analyzed and not _is_idle(step):
             rows = "?" if step.rows is None else f"{'' if step.exact else '~'}{step.rows:,}"
             rows = rows if step.transactional else ""
             time = "" if step.expected is None or step.expected < 1 else f"; {roughly(step.expected)}"
-            grid.add_row(step.task, escape(short(str(step.table))), step.strategy, rows, escape(step.summary + time))
-    console.print(grid if grid.row_count else "\nNothing to do.\n" if not analyzed else "")
+            what = step.summary + time if step.strategy == step.task else f"{step.strategy}: {step.summary}{time}"
+            grid.add_row(step.task, escape(short(str(step.table))), rows, escape(what))
+    if grid.row_count:
+        show_grid(console, grid)
+    else:
+        console.print("" if analyzed else "\nNothing to do.\n")
     if any(not step.exact and step.rows for step in plan.steps):
         console.print("~ an estimate, or a count that the steps before it may change", style="dim")
     _list(console, "Statistics (analyze)", ((step.task, str(step.table)) for step in analyzed), with_task=False)
@@ -74,7 +84,6 @@ def show_run(console: Console, run: Run) -> None:
     grid = grid_of(
         "task",
         "table",
-        "strategy",
         ("rows", "right"),
         ("before", "right"),
         ("after", "right"),
@@ -84,11 +93,11 @@ def show_run(console: Console, run: Run) -> None:
     for step in run.steps:
         if step not in idle and step not in absent and step not in analyzed:
             grid.add_row(
-                step.task, escape(short(step.table)), step.strategy, _rows(step), size(step.bytes_before),
-                size(step.bytes_after), f"{step.seconds:.2f} s", coloured(step.stop_reason or step.status),
+                step.task, escape(short(step.table)), _rows(step), size(step.bytes_before),
+                size(step.bytes_after), span(step.seconds), coloured(step.stop_reason or step.status),
             )  # fmt: skip
     if grid.row_count:
-        console.print(grid)
+        show_grid(console, grid)
     _list(console, "Statistics (analyze)", ((step.task, step.table) for step in analyzed), with_task=False)
     _list(console, "Nothing to do", ((step.task, step.table) for step in idle if step not in analyzed))
     _list(console, "Absent here", ((step.task, step.table) for step in absent), with_task=False)
@@ -129,34 +138,33 @@ def show_history(console: Console, runs: list[Run]) -> None:
     if not runs:
         console.print("The ledger has no runs yet.")
         return
-    grid = grid_of(
-        ("run", "right"), "name", "by", "started (UTC)", ("time", "right"), ("rows", "right"), "status", "ended by"
-    )
+    grid = grid_of(("run", "right"), "name", "by", "started (UTC)", ("time", "right"), ("rows", "right"), "ended")
     for run in runs:
-        time = f"{(run.ended_at - run.started_at).total_seconds():.1f} s" if run.ended_at else ""
+        time = span((run.ended_at - run.started_at).total_seconds()) if run.ended_at else ""
+        reason = "" if run.stop_reason in (None, StopReason.DONE) else f" ({coloured(run.stop_reason)})"
         grid.add_row(
-            str(run.id), escape(run.name), escape(run.scheduler), f"{run.started_at:%Y-%m-%d %H:%M:%S}", time,
-            f"{run.rows:,}", coloured(run.status), run.stop_reason or "",
+            str(run.id), escape(run.name), escape(run.scheduler), f"{run.started_at:%Y-%m-%d %H:%M}", time,
+            f"{run.rows:,}", f"{coloured(run.status)}{reason}",
         )  # fmt: skip
-    console.print(grid)
+    show_grid(console, grid)
 
 
 def show_changes(console: Console, counts: dict[str, tuple[int, int]], runs: list[Run]) -> None:
     """Table by table what several runs changed; `counts` are rows before and after."""
     grid = grid_of(
-        "table", ("rows before", "right"), ("deleted", "right"), ("rows after", "right"), ("size before", "right"),
-        ("size after", "right"), ("time", "right"),
+        "table", ("rows\nbefore", "right"), ("deleted", "right"), ("rows\nafter", "right"), ("size\nbefore", "right"),
+        ("size\nafter", "right"), ("time", "right"),
     )  # fmt: skip
     steps = [step for run in runs for step in run.steps]
     for table, (before, after) in counts.items():
         own = [step for step in steps if step.table == table]
         sizes = [size(step.bytes_before) for step in own[:1]] + [size(step.bytes_after) for step in own[-1:]]
         deleted = sum(step.rows for step in own)
-        seconds = f"{sum(step.seconds for step in own):.2f} s" if own else ""
+        seconds = span(sum(step.seconds for step in own)) if own else ""
         grid.add_row(
             escape(short(table)), f"{before:,}", f"{deleted:,}", f"{after:,}", *(sizes or ["", ""]), seconds,
         )  # fmt: skip
-    console.print(grid)
+    show_grid(console, grid)
 
 
 def overdue(step: StepResult) -> str:
@@ -178,12 +186,17 @@ def coloured(word: str) -> str:
 
 def grid_of(*columns: str | tuple[str, str]) -> Grid:
     """An empty table; a column may be given with `right`, where numbers stand."""
-    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         name, right = (column[0], True) if isinstance(column, tuple) else (column, False)
-        width = 16 if name == "table" else None
+        width = _WIDTHS.get(name)
         grid.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold", min_width=width)
     return grid
+
+
+def show_grid(console: Console, grid: Grid) -> None:
+    """A table, as wide as the terminal lets it be; where there is none, as a narrow one would."""
+    console.print(grid, width=None if console.is_terminal else PLAIN_TABLE)
 
 
 def _list(console: Console, title: str, tables: Iterable[tuple[str, str]], *, with_task: bool = True) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from maintenance.grants import Grants
 from maintenance.models import Settled, Step
+from maintenance.report.situation import Gauge, Situation
+from maintenance.report.standing import standing
 from maintenance.runs import Plan, Run, StepResult
 
 Document = dict[str, Any]
@@ -44,6 +46,25 @@ def grants_document(grants: Grants) -> Document:
     }
 
 
+def situation_document(situation: Situation) -> Document:
+    """`{state, reasons, as_of, ...}`: what the report tells, without its plots; `findings` is null if nobody looked."""
+    found = standing(situation)
+    return {
+        "state": found.state.name.lower(),
+        "reasons": list(found.reasons),
+        "database": situation.database,
+        "as_of": _instant(situation.as_of),
+        "ledger": situation.ledger,
+        "paused": situation.pause,
+        "lags": [{**asdict(lag), "at": _instant(lag.at)} for lag in situation.lags],
+        "health": [_gauge(gauge) for gauge in situation.gauges],
+        "last_runs": history_document(list(situation.latest))["runs"],
+        "next_runs": [{**asdict(run), "at": _instant(run.at), "due": _instant(run.due)} for run in situation.next_runs],
+        "findings": None if situation.findings is None else [asdict(finding) for finding in situation.findings],
+        "runs": [run_document(run) for run in situation.runs],
+    }
+
+
 def error_document(error: Exception) -> Document:
     """`{error: {type, message}}`, what `--json` prints where there is no plan or run to show."""
     return {"error": {"type": type(error).__name__, "message": str(error)}}
@@ -71,6 +92,10 @@ def _done(step: StepResult) -> Document:
     document = {**asdict(step), "seconds": round(step.seconds, 3), "paused": round(step.paused, 3)}
     del document["id"], document["rule"], document["cursor"]
     return document
+
+
+def _gauge(gauge: Gauge) -> Document:
+    return {**asdict(gauge), "band": gauge.band}
 
 
 def _instant(value: datetime | None) -> str | None:

@@ -224,6 +224,19 @@ class Ledger:
         """The last runs, newest first, without their steps."""
         return [_run(row, ()) for row in await self.connection.fetch(statement("ledger", "runs"), limit)]
 
+    async def told(self, limit: int, most: int) -> list[Run]:
+        """The last runs, newest first, each with at most `most` of its steps: those with errors and the most rows."""
+        rows = await self.connection.fetch(statement("ledger", "runs"), limit)
+        steps: dict[int, list[StepResult]] = {row["id"]: [] for row in rows}
+        for step in await self.connection.fetch(statement("report", "steps"), list(steps), most):
+            steps[step["run_id"]].append(_result(step))
+        return [_run(row, tuple(steps[row["id"]])) for row in rows]
+
+    async def last_of_each(self, as_of: datetime, days: int, limit: int) -> list[Run]:
+        """The last run of each name of some days that was not skipped, newest first, without their steps."""
+        rows = await self.connection.fetch(statement("report", "last_of_each"), as_of, days, limit)
+        return [_run(row, ()) for row in rows]
+
     async def run(self, run_id: int) -> Run | None:
         """A run with its steps, or None."""
         row = await self.connection.fetchrow(statement("ledger", "run"), run_id)

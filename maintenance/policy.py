@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from maintenance.bands import Limits, bytes_in, seconds_in
 from maintenance.errors import PolicyError
 from maintenance.models import Reach
 from maintenance.names import TableName, checked_name
@@ -70,6 +71,8 @@ Columns = Annotated[tuple[Column, ...], Field(min_length=1, strict=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, BeforeValidator(bytes_in)]
+Seconds = Annotated[float, BeforeValidator(seconds_in)]
 
 
 class Section(BaseModel):
@@ -262,6 +265,60 @@ class Guards(Section):
     lag_objective: Interval | None = None
 
 
+class Bounds(Section):
+    """Where the bands of a figure begin."""
+
+    @property
+    def limits(self) -> Limits:
+        """The same, whatever the figure is counted in."""
+        return Limits(**self.model_dump(include={"good", "warning", "crisis"}))
+
+    @model_validator(mode="after")
+    def _ascend(self) -> Bounds:
+        if not self.limits.ascending:
+            raise ValueError("'good', 'warning' and 'crisis' must be above zero and not less than the one before")
+        return self
+
+
+class SizeBounds(Bounds):
+    """Of a size."""
+
+    good: Bytes
+    warning: Bytes
+    crisis: Bytes | None = None
+
+
+class TimeBounds(Bounds):
+    """Of a time."""
+
+    good: Seconds
+    warning: Seconds
+    crisis: Seconds | None = None
+
+
+class RowBounds(Bounds):
+    """Of the rows of a table."""
+
+    table: PolicyTable
+    good: Count
+    warning: Count
+    crisis: Count | None = None
+
+
+class Health(Section):
+    """What is good, to be watched, a warning or a crisis; nothing is done about it but to say so."""
+
+    database: SizeBounds | None = None
+    duration: TimeBounds | None = None
+    rows: Annotated[tuple[RowBounds, ...], Field(strict=False)] = ()
+
+    @field_validator("rows")
+    @classmethod
+    def _tables_once(cls, rows: tuple[RowBounds, ...]) -> tuple[RowBounds, ...]:
+        _distinct(tuple(row.table for row in rows))
+        return rows
+
+
 class Policy(Section):
     """One file for one database."""
 
@@ -273,6 +330,7 @@ class Policy(Section):
     shrink: Annotated[tuple[Shrink, ...], Field(strict=False)] = ()
     lag: Lag = Lag()
     guards: Guards = Guards()
+    health: Health = Health()
 
     def archives(self) -> frozenset[str]:
         """The archives that its rules name."""

@@ -14,14 +14,18 @@ from maintenance.errors import PolicyError
 from maintenance.policy import (
     Duplicates,
     Guards,
+    Health,
     Lag,
     Orphans,
     PerKey,
     Policy,
     Reference,
     Retention,
+    RowBounds,
     Section,
     Shrink,
+    SizeBounds,
+    TimeBounds,
     Unreferenced,
     Vacuum,
 )
@@ -103,7 +107,7 @@ _WORDS = {
 
 def _refuse_wrong_brackets(document: dict[str, object], file: str) -> None:
     for name, field in Policy.model_fields.items():
-        single = field.annotation in (Vacuum, Lag, Guards)
+        single = field.annotation in (Vacuum, Lag, Guards, Health)
         if single and isinstance(document.get(name), list):
             raise PolicyError(f"{file}: [[{name}]] must be written [{name}]; there is one for the whole database.")
         if not single and isinstance(document.get(name), dict):
@@ -140,8 +144,8 @@ def _nearest(location: tuple[int | str, ...]) -> str:
     section: type[Section] = Policy
     sections: dict[str, type[Section]] = {
         "retention": Retention, "duplicates": Duplicates, "orphans": Orphans, "unreferenced": Unreferenced,
-        "vacuum": Vacuum, "shrink": Shrink, "lag": Lag, "guards": Guards,
-        "references": Reference, "keep_per_key": PerKey,
+        "vacuum": Vacuum, "shrink": Shrink, "lag": Lag, "guards": Guards, "references": Reference,
+        "keep_per_key": PerKey, "health": Health, "database": SizeBounds, "duration": TimeBounds, "rows": RowBounds,
     }  # fmt: skip
     for part in location[:-1]:
         section = sections.get(str(part), section)

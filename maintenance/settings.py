@@ -15,7 +15,7 @@ from maintenance.host import host_budget, scheduler_of
 from maintenance.runs import Scheduler
 from maintenance.target import Target, target_of
 from maintenance.telemetry_settings import TelemetrySettings, telemetry
-from maintenance.variables import PREFIX, SETTINGS
+from maintenance.variables import PREFIX, SETTINGS, TIMERS
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 36_500 * 86_400.0
@@ -53,6 +53,10 @@ class Settings:
     scheduler: Scheduler = Scheduler.CLI
     """Who has called the command line."""
     telemetry: TelemetrySettings = _NO_TELEMETRY
+    schedules: tuple[tuple[str, str], ...] = ()
+    """The timers of the Functions app as NCRONTAB expressions, by the name of the run; none where none is set."""
+    time_zone: str | None = None
+    """Of the timers, where it is not UTC. https://learn.microsoft.com/azure/azure-functions/functions-app-settings#website_time_zone"""
 
     def required_target(self) -> Target:
         """The database of this environment.
@@ -109,6 +113,8 @@ def load(
         telemetry=telemetry(env, hosted=hosted),
         hosted=hosted,
         scheduler=scheduler_of(env),
+        schedules=tuple((run, env[name]) for run, name in TIMERS.items() if env.get(name)),
+        time_zone=env.get("WEBSITE_TIME_ZONE") or None,
     )
 
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from maintenance.amounts import size
 from maintenance.answer import Answer
 from maintenance.archive.shelf import Entry
-from maintenance.console import grid_of, short
+from maintenance.console import grid_of, short, show_grid
 from maintenance.documents import Document
 from maintenance.recovery import Listing, Recovery, Sought, archived, restored
 from maintenance.settings import Settings
@@ -73,7 +73,10 @@ def _show_listing(console: Console, listing: Listing) -> None:
             str(run or ""), escape(short(table)), task, f"{len(together):,}", f"{sum(m.rows for m in known):,}",
             size(sum(m.size for m in known)), when, state, escape(where),
         )  # fmt: skip
-    console.print(grid if grid.row_count else f"The archives have nothing of {listing.origin}.")
+    if grid.row_count:
+        show_grid(console, grid)
+    else:
+        console.print(f"The archives have nothing of {listing.origin}.")
     if listing.others:
         names = ", ".join(map(str, listing.others))
         console.print(escape(f"Other databases, by --origin: {names}"), style="dim")
@@ -92,7 +95,7 @@ def _show_recovery(console: Console, recovery: Recovery) -> None:
         grid.add_row(
             escape(short(one.table)), escape(short(one.into)), f"{one.rows:,}", f"{one.inserted:,}", f"{one.present:,}"
         )
-    console.print(grid)
+    show_grid(console, grid)
     if recovery.left:
         states = ", ".join(sorted({entry.standing for entry in recovery.left}))
         console.print(f"{len(recovery.left)} objects were left out: {states}", style="yellow")

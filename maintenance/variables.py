@@ -98,3 +98,6 @@ LIBPQ = (
 
 AZURE = ("AZURE_CLIENT_ID",)
 """Of azure-identity's variables those that one sets by hand."""
+
+TIMERS = {"daily-cleanup": "DAILY_CLEANUP_SCHEDULE", "weekly-vacuum": "WEEKLY_VACUUM_SCHEDULE"}
+"""What the Functions app's timers are set by, by the run that each begins; the host reads them, and the report."""

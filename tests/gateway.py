@@ -44,7 +44,7 @@ class Gateway:
     sent: list[str] = field(default_factory=list)
 
     async def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """Status, headers and document of an answer; `body` is sent as JSON, unless it is bytes."""
+        """Status, headers and document, or text, of an answer; `body` is sent as JSON, unless it is bytes."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if data is not None:
@@ -53,7 +53,8 @@ class Gateway:
             ClientSession() as session,
             session.request(method, f"{self.url}{path}", data=data, headers=named) as answer,
         ):
-            return answer.status, answer.headers, json.loads(await answer.text())
+            text = await answer.text()
+            return answer.status, answer.headers, json.loads(text) if answer.content_type.endswith("json") else text
 
 
 def _handler(gateway: Gateway, name: str) -> Any:

@@ -137,7 +137,9 @@ def _malformed(error: ValidationError) -> Problem:
 class Answer:
     """A response, and the messages to send with it."""
 
-    document: Mapping[str, object]
+    document: Mapping[str, object] = field(default_factory=dict)
+    page: str | None = None
+    """A text that is the answer in place of the document."""
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/json"
@@ -155,4 +157,4 @@ class Answer:
     @property
     def text(self) -> str:
         """The body."""
-        return json.dumps(self.document, ensure_ascii=False, default=str)
+        return self.page if self.page is not None else json.dumps(self.document, ensure_ascii=False, default=str)

@@ -51,6 +51,12 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
     return await _answered("health", req)
 
 
+@api.route(route=f"{ROOT}/report", methods=["GET"], auth_level=_KEY)
+async def report(req: func.HttpRequest) -> func.HttpResponse:
+    """How things stand, as one HTML page."""
+    return await _answered("report", req)
+
+
 async def _answered(verb: str, req: func.HttpRequest, more: Messages | None = None) -> func.HttpResponse:
     # Imported when first used: the host indexes this file at every cold start.
     from maintenance.http.calls import Call

@@ -162,6 +162,27 @@ async def _health(asked: _Asked) -> Answer:
     )
 
 
+async def _report(asked: _Asked) -> Answer:
+    asked.call.only("target")
+    # Imported when first used: no other verb draws anything.
+    from maintenance.gathering import gathered
+    from maintenance.report.page import html, security_policy
+
+    page = await asyncio.to_thread(html, await gathered(_targeted(asked)))
+    return Answer(
+        page=page,
+        media_type="text/html",
+        headers={
+            "Content-Security-Policy": f"{security_policy()}; frame-ancestors 'none'",
+            "Cache-Control": "no-store",
+            # The page's address may have the function key in it.
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
 _VERBS: dict[str, Callable[[_Asked], Awaitable[Answer]]] = {
     "start": _start, "runs": _runs, "run": _run, "pause": _pause, "resume": _resume, "health": _health,
+    "report": _report,
 }  # fmt: skip

@@ -7,8 +7,8 @@ select r.oid is not null and s.oid is not null as made,
 from (select) as one
 left join pg_catalog.pg_namespace n on n.nspname = 'maintenance'
 left join pg_catalog.pg_class r on r.relnamespace = n.oid and r.relname = 'run'
-left join pg_catalog.pg_attribute a on a.attrelid = r.oid and a.attname = 'database_bytes' and not a.attisdropped
 left join pg_catalog.pg_class s on s.relnamespace = n.oid and s.relname = 'step'
+left join pg_catalog.pg_attribute a on a.attrelid = s.oid and a.attname = 'dead_before' and not a.attisdropped
 left join pg_catalog.pg_class p on p.relnamespace = n.oid and p.relname = 'pause'
 left join pg_catalog.pg_class v on v.relnamespace = n.oid and v.relname = 'archive'
 cross join lateral (
@@ -139,11 +139,13 @@ with now as (
                  and $3 = (select n.nspname from pg_catalog.pg_namespace n where n.oid = c.relnamespace)
            ) as there,
            exists (select from maintenance.pause) as paused,
-           {bytes} as bytes, pg_catalog.pg_stat_get_tuples_deleted($2::oid) as deleted
+           {bytes} as bytes, pg_catalog.pg_stat_get_tuples_deleted($2::oid) as deleted,
+           pg_catalog.pg_stat_get_dead_tuples($2::oid) as dead
 ),
 begun as (
     update maintenance.step s
-    set status = 'running', bytes_before = coalesce(s.bytes_before, now.bytes), began_at = clock_timestamp()
+    set status = 'running', bytes_before = coalesce(s.bytes_before, now.bytes),
+        dead_before = coalesce(s.dead_before, now.dead), began_at = clock_timestamp()
     from now
     where s.id = $1 and now.there and not now.paused
 )

@@ -13,6 +13,7 @@ from tests.sessions import all_waiting, application, counted, locked
 
 ESCAPE = "\x1b"
 _QUIET = "with (autovacuum_enabled = false)"
+STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*(?:3|4|9|10)\d(?:;\d+)*m")
 
 
@@ -107,6 +108,33 @@ async def test_no_color_is_honoured_on_a_terminal(fleet: Database) -> None:
     shown = await on_terminal(fleet, "run", NO_COLOR="1")
     assert "━" in shown
     assert not COLOUR.search(shown)
+
+
+async def test_tables_fit_a_terminal_of_80_columns_without_a_broken_word(fleet: Database) -> None:
+    for words in (["plan"], ["run"], ["run", "weekly-vacuum"], ["history"], ["history", "--run", "1"], ["report"]):
+        shown = await on_terminal(fleet, *words, COLUMNS="80", NO_COLOR="1", DAILY_CLEANUP_SCHEDULE="0 0 2 * * *")
+        # What the bars have drawn is gone by the end.
+        lines = [STYLE.sub("", line).rstrip() for line in shown.replace("\r\n", "\n").split("\n")]
+        lines = [line.rpartition("\r")[2] for line in lines]
+        assert max(map(len, lines)) <= 80, words
+        text = " ".join(" ".join(lines).split())
+        for word in ("daily-cleanup", "idempotency_keys", "unreferenced", "profiles.security_policy_hashes"):
+            stem = word[:-1]
+            assert word in text or stem not in text, (words, word)
+
+
+async def test_tables_in_a_pipe_are_as_narrow(fleet: Database) -> None:
+    for words in (["plan"], ["run"], ["history"], ["report"]):
+        table = [line for line in (await fleet.cli(*words)).stdout.splitlines() if line.startswith(" ")]
+        assert max(map(len, table)) <= 80, words
+
+
+async def test_colours_are_for_a_terminal_that_wants_them(fleet: Database) -> None:
+    await fleet.run()
+    for words in (["plan"], ["history"], ["history", "--run", "1"], ["report"]):
+        assert (words == ["plan"]) or COLOUR.search(await on_terminal(fleet, *words))
+        assert not COLOUR.search(await on_terminal(fleet, *words, NO_COLOR="1"))
+        assert ESCAPE not in (await fleet.cli(*words)).stdout
 
 
 async def test_a_dumb_terminal_gets_no_escape_codes(fleet: Database) -> None:

@@ -78,8 +78,9 @@ async def test_the_host_receives_names_bindings_schedules_routes_and_levels(host
         (("POST",), "maintenance/runs", "FUNCTION"), (("GET",), "maintenance/runs", "FUNCTION"),
         (("GET",), "maintenance/runs/{id}", "FUNCTION"), (("POST",), "maintenance/pause", "FUNCTION"),
         (("POST",), "maintenance/resume", "FUNCTION"), (("GET",), "maintenance/health", "FUNCTION"),
+        (("GET",), "maintenance/report", "FUNCTION"),
     }  # fmt: skip
-    assert len(found) == 10
+    assert len(found) == 11
 
 
 async def test_a_tick_cleans_up_and_sends_nothing_when_nothing_is_left(host: Host, shelf: Database) -> None:

@@ -118,12 +118,30 @@ async def test_another_content_type_is_refused(app: Gateway, shelf: Database, ki
     ("path", "status"),
     [("/runs?limit=0", 400), ("/runs?limit=x", 400), ("/runs?limit=201", 400), ("/runs?x=1", 400), ("/runs/0", 404),
      ("/runs/x", 404), ("/runs/99", 404), ("/runs/99999999999999999999", 404), ("/runs/-1", 404), ("/runs/²", 404),
-     ("/runs?target=north", 422), ("/health?x=1", 400)],
+     ("/runs?target=north", 422), ("/health?x=1", 400), ("/report?x=1", 400), ("/report?target=north", 422)],
 )  # fmt: skip
 async def test_a_wrong_path_or_parameter_is_a_problem(app: Gateway, path: str, status: int) -> None:
     answered, headers, problem = await app.call("GET", path)
     assert (answered, headers["Content-Type"]) == (status, "application/problem+json")
     assert problem["detail"]
+
+
+async def test_the_report_is_a_page_that_allows_nothing_from_outside(app: Gateway, shelf: Database) -> None:
+    run = await shelf.run("retention")
+    status, headers, page = await app.call("GET", "/report")
+    assert (status, headers["Content-Type"].partition(";")[0]) == (200, "text/html")
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'; style-src 'sha256-")
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert (headers["Referrer-Policy"], headers["Cache-Control"]) == ("no-referrer", "no-store")
+    assert page.startswith("<!doctype html>")
+    assert f"Run {run.id} retention" in page
+
+
+async def test_the_report_of_a_database_that_no_run_has_seen_makes_nothing(app: Gateway, shelf: Database) -> None:
+    status, _, page = await app.call("GET", "/report")
+    assert status == 200
+    assert "Nothing has run yet" in page
+    assert await untouched(shelf)
 
 
 async def test_a_function_key_in_the_query_is_the_hosts_business(app: Gateway) -> None:
@@ -216,6 +234,7 @@ async def test_only_named_principals_are_admitted(
         ("POST", "/runs", {"name": "retention"}),
         ("GET", "/runs", None),
         ("GET", "/health", None),
+        ("GET", "/report", None),
     ):
         answered, _, problem = await app.call(method, path, body, **headers)
         assert (answered, "MAINTENANCE_HTTP_ALLOWED_PRINCIPALS" in problem["detail"] or answered == 401) == (

@@ -14,7 +14,7 @@ def blocks(language: str) -> list[str]:
 
 def timeless(text: str) -> list[str]:
     """The lines without their instants, and without the spaces that end them."""
-    moment = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<instant>", text)
+    moment = re.sub(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d", "<instant>", text)  # a line may end in between
     return [line.rstrip() for line in moment.strip().splitlines()]
 
 

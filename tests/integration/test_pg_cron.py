@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from asyncpg import Connection
 
+from maintenance.gathering import gathered
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus
 from tests.cron_server import binaries, cron_server, until
@@ -59,6 +60,21 @@ async def idle(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 async def _jobs(admin: Connection) -> list[tuple[str, ...]]:
     rows = await admin.fetch("select jobname, schedule, command, database, username from cron.job order by jobname")
     return [tuple(row) for row in rows]
+
+
+async def test_a_report_tells_what_pg_cron_will_run_where_its_jobs_can_be_seen(
+    idle: tuple[Database, Connection],
+) -> None:
+    database, _ = idle
+    await database.cli_json("install", "--pg-cron")
+    told = await gathered(database.settings)
+    # They lie in one database, and are not seen from another.
+    here = database.name == "postgres"
+    assert {run.name: run.source for run in told.next_runs} == (
+        {"daily-cleanup": "pg_cron", "weekly-vacuum": "pg_cron"} if here else {}
+    )
+    assert all(run.due and run.at and run.due <= told.as_of < run.at for run in told.next_runs)
+    assert (told.unscheduled is None) is here
 
 
 async def test_jobs_are_put_in_replaced_and_taken_out(idle: tuple[Database, Connection]) -> None:

@@ -15,6 +15,7 @@ from maintenance.__main__ import main
 from maintenance.policy import (
     Duplicates,
     Guards,
+    Health,
     Lag,
     Orphans,
     Policy,
@@ -33,7 +34,7 @@ from tests.databases import ROOT
 
 SECTIONS: dict[str, type[Section]] = {
     "retention": Retention, "duplicates": Duplicates, "orphans": Orphans, "unreferenced": Unreferenced,
-    "vacuum": Vacuum, "shrink": Shrink, "lag": Lag, "guards": Guards,
+    "vacuum": Vacuum, "shrink": Shrink, "lag": Lag, "guards": Guards, "health": Health,
 }  # fmt: skip
 
 

@@ -43,7 +43,8 @@ alter table maintenance.step
     add column if not exists paused double precision not null default 0,
     add column if not exists deleted bigint,
     add column if not exists lag_before double precision,
-    add column if not exists lag_after double precision;
+    add column if not exists lag_after double precision,
+    add column if not exists dead_before bigint;
 alter table maintenance.run
     add column if not exists tables text[] not null default '{}',
     add column if not exists requested_by text,
