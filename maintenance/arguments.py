@@ -13,8 +13,8 @@ _DESCRIPTION = """\
 Maintain a PostgreSQL database by a policy file: delete what is old, duplicate, orphaned or unreferenced, vacuum, and
 keep statistics fresh; in short committed batches, inside a time budget, written down in a ledger."""
 _EPILOG = """\
-NAME is a task (retention, duplicates, orphans, unreferenced, vacuum, statistics) or a group: daily-cleanup (the first
-four, and statistics of the tables that they changed; the default) or weekly-vacuum (vacuum and statistics).
+NAME is a task (retention, duplicates, orphans, unreferenced, vacuum, shrink, statistics) or a group: daily-cleanup (the
+first four, and statistics of the tables that they changed; the default) or weekly-vacuum (vacuum, shrink, statistics).
 
 The database is the one of libpq's variables: PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD, PGPASSFILE, PGSSLMODE,
 PGSSLROOTCERT. Our own settings start with MAINTENANCE_:

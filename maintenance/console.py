@@ -26,6 +26,8 @@ _WIDTHS = {"table": 16, "task": 12, "name": 13, "ended": 11}
 """Which words are not to be broken, as long as there is room for anything else."""
 _COUNTED = re.compile(r"[\d,]+ dead rows removed")
 """A note that is no more than a figure, of which a run has one for each table."""
+_WITHOUT_ROWS = ("vacuum", "vacuum full", "analyze")
+"""Strategies that delete none."""
 _COLOURS = {
     "succeeded": "green", "done": "green", "failed": "red", "blocked": "red", "guard": "yellow",
     "interrupted": "yellow", "skipped": "yellow", "budget": "yellow", "lock": "yellow", "lag": "yellow",
@@ -218,7 +220,7 @@ def _sentence(run: Run) -> str:
 
 
 def _rows(step: StepResult) -> str:
-    if step.strategy in ("vacuum", "analyze"):
+    if step.strategy in _WITHOUT_ROWS:
         return ""
     return f"{step.rows:,}"
 
@@ -233,7 +235,7 @@ def _nothing_here(console: Console, *, everything: bool) -> None:
 
 
 def _worked(step: StepResult) -> bool:
-    return bool(step.rows or step.updated or step.strategy in ("vacuum", "analyze"))
+    return bool(step.rows or step.updated or step.strategy in _WITHOUT_ROWS)
 
 
 def _is_absent(step: Step) -> bool:

@@ -12,6 +12,7 @@ MaintenanceError
 ├── ArchiveError          an archive cannot be reached or read, or does not fit     exit 1
 ├── DemoError             the embedded server cannot be started                     exit 2
 ├── Blocked               the server skipped what we asked for, or the archive fails the step is `blocked`
+├── GaveWay               a step stopped in favour of others                        the step is `interrupted`
 ├── LeaseHeld             another run holds the lease of this database              exit 4
 ├── Paused                all runs of this database are paused                      exit 3
 └── RunFailed             raised by triggers, so that their host sees a failed run
@@ -64,6 +65,17 @@ class ArchiveError(MaintenanceError):
 
 class Blocked(MaintenanceError):
     """The server answered, but skipped the work, or its rows could not be archived: never to be counted as done."""
+
+
+class GaveWay(MaintenanceError):
+    """A step took back what it had begun, as others are in its way or it would be in theirs; nothing is lost.
+
+    `reason` is the stop reason, by its name.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class LeaseHeld(MaintenanceError):

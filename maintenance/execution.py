@@ -16,7 +16,7 @@ from maintenance.batches import SHARE, Batches
 from maintenance.budget import Budget
 from maintenance.catalog import total_bytes
 from maintenance.database import BOOKKEEPING, GLANCE, limit_statements, name_session
-from maintenance.errors import ArchiveError, Blocked
+from maintenance.errors import ArchiveError, Blocked, GaveWay
 from maintenance.gate import Gate
 from maintenance.guards import Guards
 from maintenance.lag import Brake
@@ -111,6 +111,10 @@ class Execution:
             return await self._begun(turn, tally, overdue)
         except (Blocked, ArchiveError) as error:
             return Verdict(status=StepStatus.BLOCKED, stop_reason=StopReason.BLOCKED, message=str(error))
+        except GaveWay as error:
+            return Verdict(
+                status=StepStatus.INTERRUPTED, stop_reason=StopReason(error.reason), message=str(error)
+            )  # fmt: skip
         except pg.QueryCanceledError as error:
             return OUT_OF_BUDGET if self.budget.left < ALMOST_OVER else failure(self.connection, error)
         except pg.LockNotAvailableError as error:

@@ -141,6 +141,8 @@ class Took:
     """Bytes of its table, with indexes and TOAST, when it began."""
     cut: bool = False
     """It was not over by then: the budget was."""
+    after: int | None = None
+    """Bytes of the same when it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

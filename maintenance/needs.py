@@ -15,6 +15,7 @@ from maintenance.policy import Duplicates, Orphans, Retention, Rule, Unreference
 from maintenance.sql import statement
 from maintenance.tasks.duplicates import within_leaf
 from maintenance.tasks.retention import looks_elsewhere
+from maintenance.tasks.shrink import ruled
 from maintenance.tasks.survey import Survey, condition
 from maintenance.tasks.upkeep import chosen, upkeep
 
@@ -82,7 +83,7 @@ async def needs(survey: Survey) -> list[Finding]:
     for unreferenced in policy.unreferenced:
         found += await _unreferenced(unreferenced, survey)
     deleting = {need.table for need in found if isinstance(need, Need) and need.privilege is Privilege.DELETE}
-    return [*found, *await _upkeep(survey, deleting)]
+    return [*found, *await _upkeep(survey, deleting), *await _shrink(survey)]
 
 
 async def _retention(rule: Retention, survey: Survey) -> list[Finding]:
@@ -223,6 +224,18 @@ async def _upkeep(survey: Survey, deleting: set[Table]) -> list[Finding]:
         table = Table(schema=row["schema"], name=row["name"])
         if chosen(table, survey.policy.vacuum.tables) or table in deleting:
             found.append(Need(table=table, oid=row["oid"], privilege=Privilege.MAINTAIN, why="vacuum and statistics"))
+    return found
+
+
+async def _shrink(survey: Survey) -> list[Finding]:
+    """VACUUM FULL, and a look at how much is live."""
+    found: list[Finding] = []
+    for _, row in ruled(await upkeep(survey), survey.policy) if survey.policy.shrink else ():
+        table = Table(schema=row["schema"], name=row["name"])
+        found += [
+            _read(table, (), "shrink: how much of it is live"),
+            Need(table=table, oid=row["oid"], privilege=Privilege.MAINTAIN, why="shrink"),
+        ]
     return found
 
 

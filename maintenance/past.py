@@ -68,7 +68,9 @@ async def changed_at(connection: Connection) -> dict[str, datetime]:
 async def took(connection: Connection, tasks: Iterable[str]) -> dict[tuple[str, str], Took]:
     """How long the last turn of each step of these tasks took, by task and table."""
     return {
-        (row["task"], row["table_name"]): Took(seconds=row["seconds"], size=row["bytes_before"], cut=row["cut"])
+        (row["task"], row["table_name"]): Took(
+            seconds=row["seconds"], size=row["bytes_before"], cut=row["cut"], after=row["bytes_after"]
+        )
         for row in await connection.fetch(statement(_FILE, "took"), list(tasks))
     }
 

@@ -61,7 +61,7 @@ async def scope(connection: Connection, policy: Policy, names: Sequence[str], ta
             tables.update([relation.table, *(leaf.table for leaf in relation.leaves)])
             own = {relation.table.name, *await ancestors(connection, relation.oid)}
             parents |= own
-            if own.isdisjoint(ruled) and "vacuum" not in {task.name for task in tasks}:
+            if own.isdisjoint(ruled) and {"vacuum", "shrink"}.isdisjoint(task.name for task in tasks):
                 raise UsageError(
                     f"--tables: no rule of {', '.join(task.name for task in tasks)} is about {str(name)!r}."
                 )

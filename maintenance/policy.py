@@ -12,6 +12,7 @@ from maintenance.errors import PolicyError
 from maintenance.models import Reach
 from maintenance.names import TableName, checked_name
 from maintenance.places import place_of
+from maintenance.window import Window, parse
 
 _Item = TypeVar("_Item", bound=Hashable)
 
@@ -40,6 +41,16 @@ def _archive(value: object) -> object:
     return place_of(value) if isinstance(value, str) else value
 
 
+def _window(value: object) -> object:
+    if isinstance(value, str):
+        return parse(value)
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return parse(value)
+    if isinstance(value, Window):
+        return value
+    raise ValueError("must be a string like 'Sun 02:00-05:00 Europe/Vienna', or a list of such")
+
+
 def _distinct(values: tuple[_Item, ...]) -> tuple[_Item, ...]:
     twice = [value for index, value in enumerate(values) if value in values[:index]]
     if twice:
@@ -53,6 +64,8 @@ Interval = Annotated[str, BeforeValidator(_text)]
 ArchivePlace = Annotated[str, BeforeValidator(_archive)]
 Condition = Annotated[str, BeforeValidator(_text)]
 Size = Annotated[str, BeforeValidator(_text)]
+Patterns = Annotated[tuple[Annotated[str, BeforeValidator(_text)], ...], Field(min_length=1, strict=False)]
+PolicyWindow = Annotated[Window, BeforeValidator(_window)]
 Tables = Annotated[tuple[PolicyTable, ...], Field(min_length=1, strict=False)]
 Columns = Annotated[tuple[Column, ...], Field(min_length=1, strict=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -211,7 +224,7 @@ class Unreferenced(Rule):
 class Vacuum(Section):
     """When a table needs VACUUM or ANALYZE. Row thresholds work like autovacuum's: a number plus a share."""
 
-    tables: Annotated[tuple[Annotated[str, BeforeValidator(_text)], ...], Field(min_length=1, strict=False)] = ("*",)
+    tables: Patterns = ("*",)
     dead_rows: Count = 1000
     dead_fraction: Fraction = 0.05
     insert_rows: Count = 10_000
@@ -223,6 +236,18 @@ class Vacuum(Section):
     jobs: Annotated[int, Field(ge=1)] = 1
     parallel: Annotated[int, Field(ge=0, le=1024)] | None = None
     buffer_usage_limit: Annotated[str, BeforeValidator(_text)] | None = None
+    window: PolicyWindow | None = None
+
+
+class Shrink(Section):
+    """Tables that are rewritten without the empty space in them, while nobody else can use them."""
+
+    tables: Patterns
+    live_fraction: Fraction = 0.5
+    min_size: Size = "100MB"
+    max_rewrite: Size = "1GB"
+    max_lock: Interval = "1 minute"
+    window: PolicyWindow | None = None
 
 
 class Lag(Section):
@@ -302,6 +327,7 @@ class Policy(Section):
     orphans: Annotated[tuple[Orphans, ...], Field(strict=False)] = ()
     unreferenced: Annotated[tuple[Unreferenced, ...], Field(strict=False)] = ()
     vacuum: Vacuum = Vacuum()
+    shrink: Annotated[tuple[Shrink, ...], Field(strict=False)] = ()
     lag: Lag = Lag()
     guards: Guards = Guards()
     health: Health = Health()

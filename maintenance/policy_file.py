@@ -23,6 +23,7 @@ from maintenance.policy import (
     Retention,
     RowBounds,
     Section,
+    Shrink,
     SizeBounds,
     TimeBounds,
     Unreferenced,
@@ -143,8 +144,8 @@ def _nearest(location: tuple[int | str, ...]) -> str:
     section: type[Section] = Policy
     sections: dict[str, type[Section]] = {
         "retention": Retention, "duplicates": Duplicates, "orphans": Orphans, "unreferenced": Unreferenced,
-        "vacuum": Vacuum, "lag": Lag, "guards": Guards, "references": Reference, "keep_per_key": PerKey,
-        "health": Health, "database": SizeBounds, "duration": TimeBounds, "rows": RowBounds,
+        "vacuum": Vacuum, "shrink": Shrink, "lag": Lag, "guards": Guards, "references": Reference,
+        "keep_per_key": PerKey, "health": Health, "database": SizeBounds, "duration": TimeBounds, "rows": RowBounds,
     }  # fmt: skip
     for part in location[:-1]:
         section = sections.get(str(part), section)

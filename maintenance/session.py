@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -88,3 +89,8 @@ def expect(connection: Connection, seconds: float) -> None:
     """Let the session know that the server ends each of its statements after that many seconds."""
     if isinstance(connection, Session):
         connection.limit = seconds
+
+
+def allowed(connection: Connection) -> float:
+    """Seconds after which the server ends each of this session's statements, as it was last told."""
+    return connection.limit if isinstance(connection, Session) else math.inf

@@ -45,6 +45,8 @@ def streaming(primary: Server) -> Iterator[Server]:
     (folder / "standby.signal").touch()
     options = {
         "port": str(port), "listen_addresses": primary.host, "unix_socket_directories": "", "fsync": "off",
+        # Not less than the server's, or the replica does not start.
+        "max_prepared_transactions": "10",
         # The rest it has from the environment, as the server's own library may be older than pg_basebackup's.
         "primary_conninfo": f"application_name='{NAME}'",
     }  # fmt: skip

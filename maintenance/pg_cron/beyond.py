@@ -30,6 +30,10 @@ def beyond(policy: Policy) -> Iterator[str]:
         yield f"[lag] {key}: a procedure cannot see how far replicas are behind, or who waits, while it works"
     if "clock" in policy.guards.model_fields_set:
         yield "[guards] clock: inside the server there is no other clock to compare its own with"
+    for shrink in policy.shrink:
+        yield f"[[shrink]] of {', '.join(shrink.tables)}: VACUUM FULL cannot be made, nor timed, by a procedure"
+    if policy.vacuum.window is not None:
+        yield f"[vacuum] window = {str(policy.vacuum.window)!r}: jobs run at the minutes that they are scheduled for"
     named = policy.vacuum.model_fields_set
     for key in _NEEDS:
         if key in named:

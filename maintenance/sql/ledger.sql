@@ -217,7 +217,7 @@ group by table_name;
 
 -- name: took
 -- The last turn of each table's step that tells how long it takes: it was done, or the budget ended it.
-select distinct on (task, table_name) task, table_name, seconds, bytes_before, status <> 'succeeded' as cut
+select distinct on (task, table_name) task, table_name, seconds, bytes_before, bytes_after, status <> 'succeeded' as cut
 from maintenance.step
 where task = any ($1::text[]) and began_at is not null and bytes_before is not null
   and (status = 'succeeded' or (status = 'interrupted' and stop_reason = 'budget'))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from maintenance.errors import UsageError
 from maintenance.runs import DEFAULT_GROUP
-from maintenance.tasks import duplicates, orphans, retention, statistics, unreferenced, vacuum
+from maintenance.tasks import duplicates, orphans, retention, shrink, statistics, unreferenced, vacuum
 from maintenance.tasks.survey import Task
 
 TASKS: tuple[Task, ...] = (
@@ -16,12 +16,13 @@ TASKS: tuple[Task, ...] = (
     orphans.TASK,
     unreferenced.TASK,
     vacuum.TASK,
+    shrink.TASK,
     statistics.TASK,
 )
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "daily-cleanup": ("retention", "duplicates", "orphans", "unreferenced", "statistics"),
-    "weekly-vacuum": ("vacuum", "statistics"),
+    "weekly-vacuum": ("vacuum", "shrink", "statistics"),
 }
 
 

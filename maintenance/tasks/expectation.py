@@ -38,3 +38,15 @@ def expected(size: int | None, last: Took | None, others: float) -> float | None
 
 def _tells(last: Took) -> bool:
     return not last.cut and last.size >= _TELLING and last.seconds > 0
+
+
+def rewriting(work: int, last: Took | None, others: Iterable[Took]) -> float:
+    """Seconds for a rewrite that reads and writes so many bytes: as fast as the last ones, or else as the disk."""
+    known = [took for took in ([last] if last else []) if _shows(took)] or [took for took in others if _shows(took)]
+    rates = sorted((took.after or 0) / took.seconds for took in known)
+    seconds = work / (rates[len(rates) // 2] * (1 if last in known else _CAUTION) if rates else _DISK)
+    return max(seconds, last.seconds * _CUT) if last is not None and last.cut else seconds
+
+
+def _shows(took: Took) -> bool:
+    return not took.cut and (took.after or 0) >= _TELLING and took.seconds > 0

@@ -8,15 +8,19 @@ from asyncpg import Connection, Record
 from asyncpg import exceptions as pg
 
 from maintenance.errors import PolicyError
+from maintenance.horizon import Changes, Holder, holders
 from maintenance.models import Batch, Cursor, Step
 from maintenance.names import Fragment, Table, listed, literal
 from maintenance.policy import Policy, Vacuum
 from maintenance.refusals import first_line
 from maintenance.sql import statement
 from maintenance.tasks.expectation import expected, speed
+from maintenance.tasks.hours import opening, shut, until_closed
+from maintenance.tasks.pinned import pin, removed, unpinned
 from maintenance.tasks.stamp import stamped
 from maintenance.tasks.survey import Draft, Survey, Task
 from maintenance.tasks.upkeep import chosen, upkeep
+from maintenance.window import Window
 
 NAME = "vacuum"
 UPKEEP = "upkeep"
@@ -34,21 +38,37 @@ class VacuumStep(Step):
     task: str = NAME
     strategy: str = "vacuum"
     options: Fragment
+    aged: bool
+    """It is there to freeze, whatever it can remove."""
+    window: Window | None
+
+    async def guard(self, connection: Connection) -> str | None:
+        """Why it must wait for its window, or None."""
+        return await shut(connection, self.window, self.expected)
 
     async def batch(self, connection: Connection, cursor: Cursor | None, limit: int) -> Batch:
-        """VACUUM the table, and look whether the server really did.
+        """VACUUM the table unless its horizon is pinned, and look whether the server really did.
 
         Raises:
-            Blocked: the server skipped the table, as it does with no more than a warning where a privilege is missing.
+            Blocked: somebody keeps its dead rows, or the server skipped the table, as it does with no more than a
+                warning where a privilege is missing.
+            GaveWay: its window closed.
         """
+        await unpinned(connection, self.table, self.oid, "VACUUM", aged=self.aged)
         command = statement(UPKEEP, "vacuum", options=self.options, table=self.table.sql)
-        was, is_ = await stamped(connection, self.table, self.oid, command, statement(UPKEEP, "last_vacuum"))
-        note = f"{max(was['dead'] - is_['dead'], 0):,} dead rows removed"
-        if is_["dead"] > was["dead"] * 0.5:
-            note += (
-                f", {is_['dead']:,} could not be: an old transaction, a replication slot or a standby may still need "
-                "them"
-            )
+
+        async def vacuum() -> tuple[int, int]:
+            was, is_ = await stamped(connection, self.table, self.oid, command, statement(UPKEEP, "last_vacuum"))
+            return was["dead"], is_["dead"]
+
+        async with until_closed(connection, self.window):
+            was, left = await (vacuum() if self.aged else removed(connection, self.table, vacuum))
+        note = f"{max(was - left, 0):,} dead rows removed"
+        if left > was * 0.5:
+            found = await holders(connection)
+            known = found and found[0].age is not None
+            who = found[0] if known else "an old transaction, a replication slot or a standby"
+            note += f", {left:,} could not be: {who} may still need them"
         return Batch(done=True, note=note)
 
 
@@ -92,18 +112,35 @@ async def _plan(survey: Survey) -> list[Step]:
     took = {table: last for (task, table), last in survey.took.items() if task == NAME}
     others = speed(took.values())
     needy.sort(key=lambda one: (-one[0], -sizes.get(one[3]["oid"], 0)))
-    # Without it the limit would silently not be one.
-    lacking = rule.buffer_usage_limit is not None and major < NEWER_OPTIONS
+    remarks = await _remarks(survey, major)
+    in_the_way = await holders(survey.connection)
     return [
         VacuumStep(
             table=table, rows=0, exact=True, need=need, oid=row["oid"], jobs=rule.jobs,
-            summary=f"{why}; without buffer_usage_limit, which came with PostgreSQL 16" if lacking else why,
-            options=options(rule, major, aged=_is_aged(rule, row)),
+            summary=why + remarks + _held(in_the_way, row, survey, aged=_is_aged(rule, row)),
+            options=options(rule, major, aged=_is_aged(rule, row)), aged=_is_aged(rule, row), window=rule.window,
             expected=expected(sizes.get(row["oid"]), took.get(str(table)), others),
             closing=statement(UPKEEP, "vacuum_database") if major >= NEWER_OPTIONS else None,
         )
         for need, why, table, row in needy
     ]  # fmt: skip
+
+
+async def _remarks(survey: Survey, major: int) -> str:
+    """What a reader should know of all its steps."""
+    rule = survey.policy.vacuum
+    # Without it the limit would silently not be one.
+    lacking = rule.buffer_usage_limit is not None and major < NEWER_OPTIONS
+    told = "; without buffer_usage_limit, which came with PostgreSQL 16" if lacking else ""
+    return told + await opening(survey.connection, rule.window)
+
+
+def _held(in_the_way: tuple[Holder, ...], row: Record, survey: Survey, *, aged: bool) -> str:
+    """Who would be in the way if it were begun now."""
+    seconds = None if row["last_vacuum"] is None else max(0.0, (survey.as_of - row["last_vacuum"]).total_seconds())
+    table = Changes(dead=row["dead"], inserted=row["inserted"], age=row["xid_age"], seconds=seconds)
+    pinned = pin(in_the_way, table, aged=aged)
+    return "" if pinned is None else f"; blocked while {pinned.holders[0]} may still look at them"
 
 
 async def _sizes(survey: Survey, oids: list[int]) -> dict[int, int]:

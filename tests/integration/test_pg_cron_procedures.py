@@ -216,6 +216,8 @@ _BEYOND = {
     "\n[vacuum]\ndead_rows = 10": "[vacuum] dead_rows",
     "\n[vacuum]\nxid_age = 10": "[vacuum] xid_age",
     "\n[vacuum]\njobs = 2": "[vacuum] jobs = 2",
+    "\n[vacuum]\nwindow = '02:00-05:00 UTC'": "[vacuum] window = '02:00-05:00 UTC'",
+    "\n[[shrink]]\ntables = ['a', 'b']": "[[shrink]] of a, b: VACUUM FULL",
     "\n[[retention]]\ntable = 'parts'\ncolumn = 'at'\nkeep = '1 day'": "retention of public.parts: whole partitions",
     "max_rows = 5\n[[retention]]\ntable = 'u'\ncolumn = 'at'\nkeep = '1 day'": "the foreign key child_t_fkey",
 }

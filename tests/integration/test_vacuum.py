@@ -11,7 +11,7 @@ from maintenance.errors import PolicyError
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus, StepStatus, StopReason
 from tests.databases import Database, planned_step, step
-from tests.sessions import LEDGER_GRANTS, application, counted, role, said
+from tests.sessions import LEDGER_GRANTS, counted, role, said
 
 _QUIET = "with (autovacuum_enabled = false)"
 _THRESHOLDS = """
@@ -201,16 +201,6 @@ async def test_without_the_privilege_a_vacuum_is_blocked_and_never_a_success(
         )  # fmt: skip
         assert "permission denied" in (done.error or "") or "only table or database owner" in (done.error or "")
         assert 'GRANT MAINTAIN ON "public"."t"' in (done.error or "")
-
-
-async def test_what_an_old_transaction_still_needs_is_said(database: Database) -> None:
-    await made(database, "t")
-    async with application(database) as reader:
-        await reader.execute("begin isolation level repeatable read; select from t")
-        await database.execute("delete from t where id <= 300")
-        await counted(database)
-        run = await database.run("vacuum", policy=_THRESHOLDS)
-        assert "300 could not be: an old transaction" in (step(run, "vacuum").note or "")
 
 
 _OPTIONS = (

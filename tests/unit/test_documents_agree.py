@@ -22,6 +22,7 @@ from maintenance.policy import (
     Reference,
     Retention,
     Section,
+    Shrink,
     Unreferenced,
     Vacuum,
 )
@@ -33,7 +34,7 @@ from tests.databases import ROOT
 
 SECTIONS: dict[str, type[Section]] = {
     "retention": Retention, "duplicates": Duplicates, "orphans": Orphans, "unreferenced": Unreferenced,
-    "vacuum": Vacuum, "lag": Lag, "guards": Guards, "health": Health,
+    "vacuum": Vacuum, "shrink": Shrink, "lag": Lag, "guards": Guards, "health": Health,
 }  # fmt: skip
 
 
@@ -153,7 +154,7 @@ def test_the_examples_of_the_policy_document_are_valid(name: str) -> None:
 def test_the_defaults_in_the_comments_of_our_own_policy_are_the_defaults() -> None:
     commented = re.findall(r"^# (\w+) = ([\d.]+)", read("maintenance.toml"), re.MULTILINE)
     assert commented
-    defaults = {key: field.default for section in (Vacuum, Lag) for key, field in section.model_fields.items()}
+    defaults = {key: field.default for section in (Vacuum, Shrink, Lag) for key, field in section.model_fields.items()}
     assert {key: float(value) for key, value in commented} == {key: defaults[key] for key, _ in commented}
 
 
