@@ -11,18 +11,16 @@ from maintenance.budget import spelled
 from maintenance.check.kinds import finding
 from maintenance.check.view import Look, View
 from maintenance.findings import Finding
+from maintenance.horizon import Holder, Kind, holders
 from maintenance.names import literal
 
 _LOOK = "horizon"
 
 
 async def _find(view: View) -> list[Finding]:
-    held = view.thresholds.held
-    found = [_transaction(row) for row in await view.rows(_LOOK, "transactions", held)]
-    found += [_prepared(row) for row in await view.rows(_LOOK, "prepared", held)]
+    found = [one for holder in await holders(view.connection) for one in _held(view, holder)]
     for row in await view.rows(_LOOK, "slots"):
         found += _slot(view, row)
-    found += [_standby(row) for row in await view.rows(_LOOK, "standbys", view.thresholds.pinned)]
     if not view.monitors:
         if (await view.rows(_LOOK, "any_standby"))[0]["one"]:
             view.needs_statistics(_LOOK, "what standbys hold back")
@@ -31,17 +29,23 @@ async def _find(view: View) -> list[Finding]:
     return found
 
 
-def _transaction(row: Record) -> Finding:
-    who = f"pid {row['pid']} ({row['application'] or 'without a name'}, role {row['role']})"
-    fact = f"{who} has a transaction open since {spelled(row['seconds'])}, {row['state'] or 'at work'}{_behind(row)}"
-    cure = f"select pg_catalog.pg_terminate_backend({row['pid']});"
-    return finding("horizon.transaction", f"pid {row['pid']}", fact, cure=cure, risky=True)
+def _held(view: View, holder: Holder) -> Iterator[Finding]:
+    """What pins rows of this database, for longer than it should; slots are looked at for their WAL too, and apart."""
+    if holder.age is None and holder.catalog_age is None:
+        return
+    old = holder.seconds is not None and holder.seconds >= view.thresholds.held
+    if holder.kind is Kind.SESSION and old and holder.database == view.database:
+        yield _found("horizon.transaction", f"pid {holder.pid}", holder)
+    if holder.kind is Kind.PREPARED and old and holder.database == view.database:
+        yield _found("horizon.prepared", holder.name, holder)
+    if holder.kind is Kind.STANDBY and (holder.age or holder.catalog_age or 0) >= view.thresholds.pinned:
+        yield _found("horizon.standby", holder.name, holder)
 
 
-def _prepared(row: Record) -> Finding:
-    fact = f"{row['gid']!r} is prepared since {spelled(row['seconds'])}, by {row['role']}{_behind(row)}"
-    cure = f"rollback prepared {literal(row['gid'])};"
-    return finding("horizon.prepared", row["gid"], fact, cure=cure, risky=True)
+def _found(code: str, subject: str, holder: Holder) -> Finding:
+    """The standby's statement is for the standby, so it is no cure here."""
+    cure = None if holder.kind is Kind.STANDBY else f"{holder.cure};"
+    return finding(code, subject, str(holder), cure=cure, risky=True)
 
 
 def _slot(view: View, row: Record) -> Iterator[Finding]:
@@ -61,16 +65,6 @@ def _slot(view: View, row: Record) -> Iterator[Finding]:
         told.append(f"it keeps {size(wal)} of WAL")
     cure = None if row["active"] else f"select pg_catalog.pg_drop_replication_slot({literal(row['name'])});"
     yield finding("horizon.slot", row["name"], f"the {row['type']} slot: {', '.join(told)}", cure=cure, risky=True)
-
-
-def _standby(row: Record) -> Finding:
-    at = f" at {row['host']}" if row["host"] else ""
-    fact = f"the standby{at} holds back the horizon by {row['transactions']:,} transactions; for how long, nobody tells"
-    return finding("horizon.standby", row["name"] or str(row["pid"]), fact)
-
-
-def _behind(row: Record) -> str:
-    return f", {row['transactions']:,} transactions ago" if row["transactions"] else ""
 
 
 HORIZON = Look(name=_LOOK, what="what pins the horizon", find=_find)
