@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tomllib
+from collections import defaultdict
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ import pytest
 import maintenance
 from maintenance import policy_file, settings
 from maintenance.__main__ import main
+from maintenance.arguments import parser
+from maintenance.models import StopReason
 from maintenance.policy import (
     Duplicates,
     Guards,
@@ -83,6 +87,21 @@ def test_the_telemetry_document_has_exactly_our_metrics() -> None:
 
 def test_the_telemetry_document_has_exactly_our_events() -> None:
     assert [row[0] for row in rows(chapters("docs/telemetry.md")["Log records"])] == [f"`{name}`" for name in Event]
+
+
+def test_the_operations_document_explains_every_stop_reason() -> None:
+    explained = rows(chapters("docs/operations.md")["Stop reasons"])
+    assert {row[0] for row in explained} == {f"`{reason}`" for reason in StopReason}
+    assert all(len(row) == 3 and row[1] and row[2] for row in explained)
+
+
+def test_the_operations_document_names_only_verbs_and_options_that_there_are() -> None:
+    commands = re.findall(r"python -m maintenance ([a-z][^\n`#]*)", read("docs/operations.md"))
+    assert commands
+    for command in commands:
+        words = [word for word in shlex.split(command) if word not in (";", ",")]
+        verbs = parser(defaultdict(lambda: lambda _: 0))
+        assert verbs.parse_args(words).verb, command
 
 
 def test_no_log_record_has_an_event_of_another_name() -> None:
