@@ -157,24 +157,24 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from maintenance.gathering import gathered
+    from maintenance.gathering import situation
 
     if options.out == "-" and options.json:
         raise UsageError("--out - and --json would both go to standard output; take one of them, or name a file.")
-    situation = asyncio.run(gathered(_settings(options)))
+    found = asyncio.run(situation(_settings(options)))
     if options.out is not None:
         from maintenance.report.page import html
 
-        _write(options.out, html(situation))
+        _write(options.out, html(found))
     if options.json:
         from maintenance.documents import situation_document
 
-        _print_json(situation_document(situation))
+        _print_json(situation_document(found))
     elif options.out is None:
         from maintenance.bulletin import show_situation
         from maintenance.console import open_console
 
-        show_situation(open_console(), situation)
+        show_situation(open_console(), found)
     return 0
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.console import Console
 from rich.markup import escape
 
 from maintenance.bands import Band
 from maintenance.console import coloured, grid_of, show_grid
+from maintenance.findings import Severity
 from maintenance.report.figures import ago, amount, figure, instant, span, table
 from maintenance.report.situation import Gauge, Situation
 from maintenance.report.standing import State, allowed, standing
@@ -14,7 +17,7 @@ from maintenance.report.standing import State, allowed, standing
 _MOST = 10
 _STATES = {State.WELL: "bold green", State.ATTENTION: "bold yellow", State.NOTHING: "bold"}
 _BANDS = {Band.GOOD: "green", Band.WATCH: "cyan", Band.WARNING: "yellow", Band.CRISIS: "red", Band.UNKNOWN: "dim"}
-_SEVERITIES = {"error": "red", "warning": "yellow", "advice": "cyan"}
+_SEVERITIES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.ADVICE: "cyan"}
 
 
 def show_situation(console: Console, situation: Situation) -> None:
@@ -97,13 +100,12 @@ def _show_findings(console: Console, situation: Situation) -> None:
     if situation.findings is None:
         console.print("Findings: not looked at.")
         return
-    if not situation.findings:
-        console.print("Findings: none.")
-    for finding in situation.findings:
-        about = f"{finding.subject}: " if finding.subject else ""
-        console.print(
-            f"[{_SEVERITIES[finding.severity]}]{finding.severity}[/] "
-            + escape(f"{about}{finding.fact} {finding.consequence} {finding.remedy}")
-        )
-        if finding.cure:
-            console.print(escape(finding.cure), soft_wrap=True)
+    counts = Counter(finding.severity for finding in situation.findings)
+    told = ", ".join(f"{counts[severity]} {severity}" for severity in Severity if counts[severity])
+    unseen = f"; {len(situation.unseen)} could not be looked at" if situation.unseen else ""
+    console.print(f"Findings: {told or 'none'}{unseen}." + (" `check` has the remedies." if situation.findings else ""))
+    for finding in situation.findings[:_MOST]:
+        about = f"{table(finding.subject)}: " if finding.subject else ""
+        console.print(f"[{_SEVERITIES[finding.severity]}]{finding.severity}[/] " + escape(f"{about}{finding.fact}"))
+    if len(situation.findings) > _MOST:
+        console.print(f"and {len(situation.findings) - _MOST} more")

@@ -61,6 +61,7 @@ def situation_document(situation: Situation) -> Document:
         "last_runs": history_document(list(situation.latest))["runs"],
         "next_runs": [{**asdict(run), "at": _instant(run.at), "due": _instant(run.due)} for run in situation.next_runs],
         "findings": None if situation.findings is None else [asdict(finding) for finding in situation.findings],
+        "unseen": list(situation.unseen),
         "runs": [run_document(run) for run in situation.runs],
     }
 

@@ -1,9 +1,10 @@
-"""Gathering: the situation of a database, from its ledger, its catalogs and the schedules. Reads a bounded amount."""
+"""Gathering: the situation of a database: ledger, catalogs, schedules, and what `check` finds. It reads, bounded."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from datetime import datetime
 
 import asyncpg
@@ -11,9 +12,10 @@ from asyncpg import Connection
 
 from maintenance import policy_file, switch
 from maintenance.catalog import database_bytes, find
+from maintenance.check.examination import examined_target
+from maintenance.check.thresholds import Thresholds
 from maintenance.database import clock, connected
 from maintenance.errors import PolicyError
-from maintenance.findings import Finding
 from maintenance.ledger import Ledger
 from maintenance.policy import Health, RowBounds
 from maintenance.report.situation import (
@@ -35,17 +37,31 @@ from maintenance.tasks.survey import span
 _FILE = "report"
 _RECENT = 30
 """Days after which a rule or a name that no run has seen is taken to be gone."""
+_LOOK = 20.0
+"""Seconds for all looks at the server: who waits for a page waits for less long than who asked for a check."""
 _MOST_NAMES = 20
 _MOST_LAGS = 200
 _MOST_CURVES = 6
 """Of one plot: more cannot be told apart."""
 
 
-async def gathered(settings: Settings, *, findings: tuple[Finding, ...] | None = None) -> Situation:
-    """The situation now; `findings` are those of a look at the server, None where nobody has looked.
+async def situation(settings: Settings) -> Situation:
+    """The situation now, with what a look at the server finds: half a minute at most.
 
     Raises:
         MaintenanceError: as for a plan; LedgerError where this role may not read the ledger.
+    """
+    found = await gathered(settings)
+    examination = await examined_target(settings, Thresholds(budget=_LOOK, look=_LOOK / 3))
+    unseen = tuple(f"{one.look}: {one.what}: {one.why}" for one in examination.unseen)
+    return replace(found, findings=examination.findings, unseen=unseen)
+
+
+async def gathered(settings: Settings) -> Situation:
+    """The situation by ledger, catalogs and schedules alone.
+
+    Raises:
+        MaintenanceError: as for `situation`.
     """
     target = settings.required_target()
     policy = policy_file.load(settings.policy)
@@ -76,7 +92,6 @@ async def gathered(settings: Settings, *, findings: tuple[Finding, ...] | None =
             else "this machine has no schedule: neither the settings of the timers "
             "(DAILY_CLEANUP_SCHEDULE, WEEKLY_VACUUM_SCHEDULE) nor a job of pg_cron's is seen from here",
             gauges=tuple([gauge async for gauge in _gauges(connection, policy.health, latest)]),
-            findings=findings,
             course=await _course(connection, as_of) if known else Course(),
         )
 

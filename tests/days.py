@@ -21,7 +21,7 @@ from maintenance.demo.fleet import build
 from maintenance.demo.server import embedded_server
 from maintenance.demo.show import POLICY
 from maintenance.engine import performed
-from maintenance.gathering import gathered
+from maintenance.gathering import situation
 from maintenance.report.page import html
 from maintenance.runs import Request
 from maintenance.settings import Settings, load
@@ -104,7 +104,7 @@ async def _shown(settings: Settings, out: Path, days: int, devices: int) -> None
         await connection.execute("set statement_timeout = 0")
         await build(connection, devices=devices, events=devices * 24 * 30)
         await lived(settings, connection, days)
-    out.write_text(html(await gathered(settings)), encoding="utf-8")
+    out.write_text(html(await situation(settings)), encoding="utf-8")
 
 
 def pictured(page: Path, picture: Path) -> None:

@@ -165,10 +165,10 @@ async def _health(asked: _Asked) -> Answer:
 async def _report(asked: _Asked) -> Answer:
     asked.call.only("target")
     # Imported when first used: no other verb draws anything.
-    from maintenance.gathering import gathered
+    from maintenance.gathering import situation
     from maintenance.report.page import html, security_policy
 
-    page = await asyncio.to_thread(html, await gathered(_targeted(asked)))
+    page = await asyncio.to_thread(html, await situation(_targeted(asked)))
     return Answer(
         page=page,
         media_type="text/html",

@@ -112,6 +112,8 @@ class Situation:
     gauges: tuple[Gauge, ...] = ()
     findings: tuple[Finding, ...] | None = None
     """What a look at the server has found; None where nobody has looked."""
+    unseen: tuple[str, ...] = ()
+    """What it could not look at, a sentence each."""
     course: Course = Course()
 
     def alarming(self) -> Iterator[Gauge]:

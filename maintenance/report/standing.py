@@ -24,6 +24,8 @@ _BY_HABIT = 3
 _FEWEST = 4
 """Runs from which a habit can be told."""
 _MOST_REASONS = 8
+_NEVER = ("ledger.missing", "runs.never")
+"""Findings which say that nothing has run yet, as the state does then."""
 
 
 class State(StrEnum):
@@ -114,7 +116,8 @@ def _lags(situation: Situation) -> Iterator[str]:
 
 
 def _findings(situation: Situation) -> Iterator[str]:
+    told = [finding for finding in situation.findings or () if finding.code not in _NEVER]
     for severity in (Severity.ERROR, Severity.WARNING):
-        found = [finding for finding in situation.findings or () if finding.severity is severity]
+        found = [finding for finding in told if finding.severity is severity]
         if found:
             yield f"check found {len(found)} {severity}{'s' if len(found) > 1 else ''}: {found[0].fact.rstrip('.')}"

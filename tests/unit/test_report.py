@@ -183,6 +183,9 @@ def test_what_needs_attention_says_why(situation: Situation, reason: str, tone: 
 def test_a_ledger_without_runs_and_none_at_all_are_told_apart() -> None:
     empty = replace(SITUATION, runs=(), latest=(), begun=(), lags=(), course=Course())
     assert standing(empty).state is State.NOTHING
+    # What the check says of it is no other reason.
+    looked = replace(empty, findings=(replace(finding(Severity.WARNING), code="runs.never"),))
+    assert standing(looked).state is State.NOTHING
     assert "The ledger has no runs yet." in html(empty)
     assert "There is no ledger in this database" in html(replace(empty, ledger=False))
 
