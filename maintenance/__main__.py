@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
 import json
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maintenance import settings as environment
-from maintenance import switch
 from maintenance.arguments import parser
 from maintenance.budget import Budget
-from maintenance.database import connected
 from maintenance.documents import (
     Document,
     error_document,
     grants_document,
-    history_document,
     plan_document,
     run_document,
 )  # fmt: skip
@@ -37,10 +32,15 @@ from maintenance.errors import (
     StatementRefused,
     UsageError,
 )  # fmt: skip
-from maintenance.ledger import Ledger
-from maintenance.models import RunStatus, Settled, StepStatus
+from maintenance.models import (
+    RunStatus,
+    StepStatus,
+)
 from maintenance.runs import Plan, Request, Run
 from maintenance.settings import Settings
+from maintenance.steps import (
+    Settled,
+)
 from maintenance.witness import Witness
 
 if TYPE_CHECKING:
@@ -131,61 +131,16 @@ async def _interruptible(request: Request, settings: Settings, witness: Witness)
 
 
 def _history(options: argparse.Namespace) -> int:
-    async def read() -> list[Run]:
-        async with connected(_settings(options), name="maintenance history", read_only=True) as connection:
-            ledger = Ledger(connection)
-            if not await ledger.readable():
-                return []
-            if options.run is None:
-                return await ledger.runs(options.limit)
-            run = await ledger.run(options.run)
-            return [run] if run else []
+    from maintenance.retrospect import history
 
-    runs = asyncio.run(read())
-    if options.run is not None and not runs:
-        raise UsageError(f"--run: the ledger has no run {options.run}; `history` without it lists those it has.")
-    if options.json:
-        _print_json(run_document(runs[0]) if options.run is not None else history_document(runs))
-        return 0
-    from maintenance.console import open_console, show_history, show_run
-
-    if options.run is None:
-        show_history(open_console(), runs)
-    else:
-        show_run(open_console(), runs[0])
-    return 0
+    return _told(options, history(options, _settings(options)))
 
 
 def _report(options: argparse.Namespace) -> int:
-    from maintenance.gathering import situation
+    from maintenance.retrospect import report
 
-    if options.out == "-" and options.json:
-        raise UsageError("--out - and --json would both go to standard output; take one of them, or name a file.")
-    found = asyncio.run(situation(_settings(options)))
-    if options.out is not None:
-        from maintenance.report.page import html
-
-        _write(options.out, html(found))
-    if options.json:
-        from maintenance.documents import situation_document
-
-        _print_json(situation_document(found))
-    elif options.out is None:
-        from maintenance.bulletin import show_situation
-        from maintenance.console import open_console
-
-        show_situation(open_console(), found)
-    return 0
-
-
-def _write(out: str, text: str) -> None:
-    if out == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        Path(out).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--out: {out} cannot be written ({error.strerror}); name another file.") from error
+    answer = report(options, _settings(options))
+    return 0 if answer is None else _told(options, answer)
 
 
 def _install(options: argparse.Namespace) -> int:
@@ -209,32 +164,15 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _pause(options: argparse.Namespace) -> int:
-    async def set_() -> str:
-        async with connected(_settings(options), name="maintenance pause") as connection:
-            await Ledger(connection).install()
-            found = await switch.pause(connection, by=getpass.getuser(), reason=options.reason)
-            return str(found)
+    from maintenance.pauses import pause
 
-    told = asyncio.run(set_())
-    if options.json:
-        _print_json({"paused": True})
-    else:
-        sys.stdout.write(f"{told[0].upper()}{told[1:]}.\n")
-    return 0
+    return _told(options, pause(options, _settings(options)))
 
 
 def _resume(options: argparse.Namespace) -> int:
-    async def clear() -> None:
-        async with connected(_settings(options), name="maintenance resume") as connection:
-            await Ledger(connection).install()
-            await switch.resume(connection)
+    from maintenance.pauses import resume
 
-    asyncio.run(clear())
-    if options.json:
-        _print_json({"paused": False})
-    else:
-        sys.stdout.write("Runs may begin again.\n")
-    return 0
+    return _told(options, resume(options, _settings(options)))
 
 
 def _archives(options: argparse.Namespace) -> int:
@@ -315,7 +253,7 @@ def _look_at_summary(options: argparse.Namespace) -> None:
 
 
 def _summarize(options: argparse.Namespace, told: Plan | Run | Exception) -> None:
-    """Writes the summary that was asked for; where that fails now, what was done counts nonetheless."""
+    """Write the summary that was asked for; where that fails now, what was done counts nonetheless."""
     if getattr(options, "summary", None) is not None:
         from maintenance import summary
 

@@ -16,3 +16,8 @@ class Answer:
 
     document: Document
     show: Callable[[Console], None]
+
+    @classmethod
+    def saying(cls, document: Document, sentence: str) -> Answer:
+        """An answer that a sentence tells in full; no markup is looked for in it."""
+        return cls(document=document, show=lambda console: console.print(sentence, markup=False, soft_wrap=True))

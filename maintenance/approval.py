@@ -11,9 +11,11 @@ from asyncpg import Connection
 
 from maintenance.errors import UsageError
 from maintenance.guards import margin, subject
-from maintenance.models import Stopped
 from maintenance.policy import Policy
 from maintenance.sql import statement
+from maintenance.steps import (
+    Stopped,
+)
 
 _WORD = re.compile(r"([0-9a-f]{8})-(\d{1,18}(?:\.\d{1,18})*)", re.ASCII)
 

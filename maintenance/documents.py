@@ -7,10 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from maintenance.grants import Grants
-from maintenance.models import Settled, Step
 from maintenance.report.situation import Gauge, Situation
 from maintenance.report.standing import standing
 from maintenance.runs import Plan, Run, StepResult
+from maintenance.steps import (
+    Settled,
+    Step,
+)
 
 Document = dict[str, Any]
 

@@ -14,9 +14,9 @@ from maintenance import policy_file, switch
 from maintenance.catalog import database_bytes, find
 from maintenance.check.examination import examined_target
 from maintenance.check.thresholds import Thresholds
+from maintenance.chronicle import Chronicle
 from maintenance.database import clock, connected
 from maintenance.errors import PolicyError
-from maintenance.ledger import Ledger
 from maintenance.policy import Health, RowBounds
 from maintenance.report.situation import (
     DAYS,
@@ -68,7 +68,7 @@ async def gathered(settings: Settings) -> Situation:
     objective = policy.guards.lag_objective
     async with connected(settings, name="maintenance report", read_only=True) as connection:
         as_of = await clock(connection)
-        ledger = Ledger(connection)
+        ledger = Chronicle(connection)
         known = await ledger.readable()
         latest = await ledger.last_of_each(as_of, _RECENT, _MOST_NAMES) if known else []
         scheduled = await next_runs(connection, settings, as_of)

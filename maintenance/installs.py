@@ -29,14 +29,14 @@ def install(options: argparse.Namespace, settings: Settings) -> Answer:
         raise UsageError(f"{given[0]} is about pg_cron's jobs; write install --pg-cron {given[0]} ...")
     if options.remove:
         gone = asyncio.run(remove(settings, options.cron_database))
-        return _said(
+        return Answer.saying(
             {"removed": gone}, f"{gone} jobs of pg_cron and the compiled policy were removed; the ledger stays."
         )
     if options.pg_cron:
         installed = asyncio.run(install_cron(settings, _when(options)))
         return Answer(document=_document(installed), show=lambda console: _show(console, installed))
     asyncio.run(_ledger(settings))
-    return _said({"installed": True}, "The ledger is installed (schema maintenance).")
+    return Answer.saying({"installed": True}, "The ledger is installed (schema maintenance).")
 
 
 def script(options: argparse.Namespace, settings: Settings) -> Answer:
@@ -70,10 +70,6 @@ def _show(console: Console, installed: Installed) -> None:
     )
     for job in installed.jobs:
         console.file.write(f"  {job.schedule:<14} {job.name}\n")
-
-
-def _said(document: Document, text: str) -> Answer:
-    return Answer(document=document, show=lambda console: _write(console, f"{text}\n"))
 
 
 def _write(console: Console, text: str) -> None:

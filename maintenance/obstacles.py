@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from asyncpg import Connection
 
-from maintenance.models import Step
 from maintenance.names import quoted
 from maintenance.sql import statement
+from maintenance.steps import (
+    Step,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,15 @@ import asyncpg
 from asyncpg import Connection
 
 from maintenance.database import GLANCE, limit_statements
-from maintenance.models import Carried, Settled, Step, StepStatus, Verdict
+from maintenance.models import (
+    Carried,
+    StepStatus,
+    Verdict,
+)
+from maintenance.steps import (
+    Settled,
+    Step,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,12 @@ from maintenance.catalog import ancestors, find
 from maintenance.database import limit_statements
 from maintenance.errors import PolicyError, UsageError
 from maintenance.guards import Guards, Measure
-from maintenance.models import Settled, Step
 from maintenance.names import Table, TableName
 from maintenance.policy import Policy
+from maintenance.steps import (
+    Settled,
+    Step,
+)
 from maintenance.tasks.survey import Draft, Survey, Task
 from maintenance.verdicts import ALMOST_OVER, OUT_OF_BUDGET, blocked, ended, failure, guarded, limited
 

@@ -12,22 +12,26 @@ from pydantic import ValidationError
 
 from maintenance.errors import PolicyError
 from maintenance.policy import (
-    Duplicates,
     Guards,
     Health,
     Lag,
-    Orphans,
-    PerKey,
     Policy,
-    Reference,
-    Retention,
     RowBounds,
-    Section,
     Shrink,
     SizeBounds,
     TimeBounds,
-    Unreferenced,
     Vacuum,
+)
+from maintenance.rules import (
+    Duplicates,
+    Orphans,
+    PerKey,
+    Reference,
+    Retention,
+    Unreferenced,
+)
+from maintenance.section import (
+    Section,
 )
 
 if TYPE_CHECKING:

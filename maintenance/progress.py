@@ -11,7 +11,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from maintenance.budget import roughly
 from maintenance.console import coloured, short
-from maintenance.models import Batch, Settled, Step, StepStatus, StopReason, Verdict
+from maintenance.models import (
+    Batch,
+    StepStatus,
+    StopReason,
+    Verdict,
+)
+from maintenance.steps import (
+    Settled,
+    Step,
+)
 from maintenance.witness import Outcome, Witness
 
 

@@ -10,8 +10,16 @@ from maintenance.amounts import size
 from maintenance.budget import roughly
 from maintenance.console import overdue, short
 from maintenance.errors import UsageError
-from maintenance.models import RunStatus, Settled, Step, StepStatus, StopReason
+from maintenance.models import (
+    RunStatus,
+    StepStatus,
+    StopReason,
+)
 from maintenance.runs import Plan, Run, StepResult
+from maintenance.steps import (
+    Settled,
+    Step,
+)
 
 _MOST_ROWS = 300
 """GitHub takes a step's summary up to 1 MiB and shows none of a larger one.

@@ -20,9 +20,11 @@ from maintenance.archive.manifest import ROWS, Manifest, State, Stored, folder_o
 from maintenance.archive.store import Store
 from maintenance.database import fetch_one
 from maintenance.errors import ArchiveError, Blocked
-from maintenance.models import Step
 from maintenance.names import Fragment, listed, quoted
 from maintenance.sql import statement
+from maintenance.steps import (
+    Step,
+)
 
 _LOG = logging.getLogger("maintenance")
 

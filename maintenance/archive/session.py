@@ -12,8 +12,10 @@ from maintenance.archive.archiver import Archiver, fitted
 from maintenance.archive.shelf import expire, settle
 from maintenance.archive.store import opened
 from maintenance.errors import ArchiveError
-from maintenance.models import Step
 from maintenance.settings import Settings
+from maintenance.steps import (
+    Step,
+)
 
 _LOG = logging.getLogger("maintenance")
 

@@ -15,7 +15,10 @@ from maintenance.errors import PolicyError
 from maintenance.findings import Finding
 from maintenance.ledger import Ledger
 from maintenance.names import LONGEST_NAME, Fragment, listed, quoted
-from maintenance.policy import Duplicates, Orphans
+from maintenance.rules import (
+    Duplicates,
+    Orphans,
+)
 from maintenance.tasks import duplicates, orphans, rivals
 from maintenance.tasks.survey import Draft
 

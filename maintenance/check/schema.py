@@ -11,10 +11,17 @@ from maintenance.check.kinds import finding
 from maintenance.check.view import Look, View
 from maintenance.errors import PolicyError, SettingsError
 from maintenance.findings import Finding
-from maintenance.models import Settled, Step, StepStatus, StopReason
+from maintenance.models import (
+    StepStatus,
+    StopReason,
+)
 from maintenance.names import quoted
 from maintenance.obstacles import Obstacle, obstacles
 from maintenance.planner import check, plan
+from maintenance.steps import (
+    Settled,
+    Step,
+)
 from maintenance.tasks import TASKS
 from maintenance.tasks.survey import Draft, Task
 

@@ -6,9 +6,9 @@ import asyncio
 import logging
 
 from maintenance import switch, targets
+from maintenance.chronicle import Chronicle
 from maintenance.database import connected
 from maintenance.errors import MaintenanceError
-from maintenance.ledger import Ledger
 from maintenance.runs import Run
 from maintenance.settings import Settings
 from maintenance.witness import Event
@@ -28,7 +28,7 @@ async def condition(settings: Settings, target: str | None) -> dict[str, object]
             asyncio.timeout(_PATIENCE),
             connected(targets.one(settings, target), name="maintenance health", read_only=True) as connection,
         ):
-            ledger = Ledger(connection)
+            ledger = Chronicle(connection)
             found["reachable"] = True
             if await ledger.readable():
                 runs = await ledger.runs(1)

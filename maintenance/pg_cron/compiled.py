@@ -6,14 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from maintenance.catalog import Leaf
-from maintenance.models import Reach
+from maintenance.models import UNLIMITED, Reach
 from maintenance.names import Table
 
 LEAF = Leaf(oid=4294967295, table=Table(schema="maintenance", name="@leaf@"))
 """Stands for the table or partition that a statement will be about; no table has this oid, which is the largest."""
-
-
-UNLIMITED = Reach()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from maintenance.catalog import Relation, find
-from maintenance.models import Settled
 from maintenance.names import Fragment, Table, TableName, quoted
 from maintenance.pg_cron.compiled import LEAF, CompiledRule, Guarded
-from maintenance.policy import Duplicates, Orphans, Retention, Unreferenced
+from maintenance.rules import (
+    Duplicates,
+    Orphans,
+    Retention,
+    Unreferenced,
+)
 from maintenance.sql import statement
+from maintenance.steps import (
+    Settled,
+)
 from maintenance.tasks import duplicates, expired, heap, orphans, retention, rivals, unreferenced
 from maintenance.tasks.rivals import Key
 from maintenance.tasks.rows import HeapRetention

@@ -14,10 +14,16 @@ from maintenance.amounts import size
 from maintenance.budget import spelled
 from maintenance.database import fetch_one, limit_statements
 from maintenance.errors import GaveWay
-from maintenance.models import Batch, Cursor, Step
+from maintenance.models import (
+    Batch,
+    Cursor,
+)
 from maintenance.refusals import first_line
 from maintenance.session import allowed
 from maintenance.sql import statement
+from maintenance.steps import (
+    Step,
+)
 from maintenance.tasks.hours import shut, until_closed
 from maintenance.tasks.pinned import unpinned
 from maintenance.tasks.stamp import stamped

@@ -10,7 +10,14 @@ import pytest
 from maintenance.database import connected
 from maintenance.errors import Blocked, ConnectionLost, UsageError
 from maintenance.ledger import Ledger
-from maintenance.models import RunStatus, Step, StepStatus, StopReason
+from maintenance.models import (
+    RunStatus,
+    StepStatus,
+    StopReason,
+)
+from maintenance.steps import (
+    Step,
+)
 from maintenance.tasks.partitions import HINDRANCES
 from tests.databases import Database, planned_step, step
 from tests.sessions import application, role, waiting

@@ -17,18 +17,22 @@ from maintenance.__main__ import main
 from maintenance.arguments import parser
 from maintenance.models import StopReason
 from maintenance.policy import (
-    Duplicates,
     Guards,
     Health,
     Lag,
-    Orphans,
     Policy,
+    Shrink,
+    Vacuum,
+)
+from maintenance.rules import (
+    Duplicates,
+    Orphans,
     Reference,
     Retention,
-    Section,
-    Shrink,
     Unreferenced,
-    Vacuum,
+)
+from maintenance.section import (
+    Section,
 )
 from maintenance.telemetry.instruments import METRICS
 from maintenance.telemetry_settings import TELEMETRY
