@@ -104,11 +104,18 @@ async def check(
     return await examined_target(settings, Thresholds(**thresholds))
 
 
-async def look(database: Database, name: str, *, policy: str | None = None, **thresholds: Any) -> Examination:
+async def look(
+    database: Database,
+    name: str,
+    *,
+    policy: str | None = None,
+    schedules: tuple[tuple[str, str], ...] = (),
+    **thresholds: Any,
+) -> Examination:
     """One look alone, as a superuser."""
     if policy is not None:
         database.write_policy(policy)
-    settings = database.settings
+    settings = replace(database.settings, schedules=schedules)
     looks = [one for one in LOOKS if one.name == name]
     assert looks, name
     async with connected(settings, name="test", read_only=True) as connection:

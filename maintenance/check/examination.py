@@ -21,6 +21,7 @@ from maintenance.check.deleters import DELETERS
 from maintenance.check.horizon import HORIZON
 from maintenance.check.indexes import INDEXES
 from maintenance.check.kinds import finding
+from maintenance.check.lateness import LATENESS
 from maintenance.check.privileges import PRIVILEGES
 from maintenance.check.retained import RETAINED
 from maintenance.check.runs import RUNS
@@ -38,8 +39,8 @@ from maintenance.settings import Settings
 from maintenance.sql import statement
 
 LOOKS: tuple[Look, ...] = (
-    SERVER, ACCESS, PRIVILEGES, SCHEMA, RUNS, SCHEDULE, DELETERS, HORIZON, AUTOVACUUM, INDEXES, RETAINED, CONSTRAINTS,
-    BLOAT,
+    SERVER, ACCESS, PRIVILEGES, SCHEMA, RUNS, SCHEDULE, LATENESS, DELETERS, HORIZON, AUTOVACUUM, INDEXES, RETAINED,
+    CONSTRAINTS, BLOAT,
 )  # fmt: skip
 """Those that tell what keeps a run from working come first: the time may not suffice for all."""
 _LEAST = 0.05

@@ -18,6 +18,10 @@ class Kind:
     remedy: str
 
 
+_REWRITE = (
+    "a rule of `[[shrink]]`, which rewrites it within limits; pg_repack; or VACUUM FULL while nobody needs the table: "
+    "it locks it, and needs its size on the disk"
+)
 _ERRORS = (
     ("connection.refused", "nothing can be done on this database", "see the message"),
     ("connection.lost", "what was not looked at by then is unknown, and a run would have ended there too",
@@ -41,6 +45,8 @@ _ERRORS = (
     ("runs.overdue", "what should be gone stays, and becomes more every day",
      "look at the schedule, the app and the pause switch; `python -m maintenance run` does the work now"),
     ("runs.failed", "the work that failed is not done", "`python -m maintenance history --run ID` has the messages"),
+    ("schedule.missed", "what should be gone stays, and becomes more every day",
+     "look whether the app, or pg_cron, is running and can log in; `python -m maintenance run` does the work now"),
     ("schedule.inactive", "pg_cron does not call it", "activate the job, or take it out with `install --remove`"),
     ("schedule.failed", "pg_cron called it, and it was not done", "look into cron.job_run_details"),
     ("autovacuum.blind", "nobody counts rows, so neither autovacuum nor the policy's VACUUM and ANALYZE find any work",
@@ -65,6 +71,8 @@ _WARNINGS = (
     ("runs.paused", "no run does anything", "`python -m maintenance resume`"),
     ("runs.dead", "its work is not done; the next run writes that down and goes on", "look what ended it, then run"),
     ("runs.unfinished", "what comes is more than what is done", "raise MAINTENANCE_BUDGET, or run more often"),
+    ("retention.late", "a run that ends well is not enough: what should be gone is still there",
+     "docs/operations.md, A rule is late: the rule's last steps say what stopped it"),
     ("runs.guarded", "these rows stay, whatever the schedule, until somebody decides",
      "mend the rule or its table, or let it pass with --approve, as the plan says"),
     ("runs.vacuum_overdue", "dead rows stay, and tables and indexes grow", "look at the weekly schedule"),
@@ -123,9 +131,9 @@ _ADVICE = (
     ("table.partitions", "rows are deleted one by one and vacuumed, where a partition is dropped at once",
      "partition it by the rule's column; the rule then drops whole partitions"),
     ("bloat.table", "the space is paid for, and read; VACUUM gives it back to the table only",
-     "pg_repack, or VACUUM FULL while nobody needs the table: it locks it, and needs its size on the disk"),
+     _REWRITE),
     ("bloat.toast", "the space is paid for; VACUUM gives it back to the table only",
-     "pg_repack, or VACUUM FULL while nobody needs the table: it locks it, and needs its size on the disk"),
+     _REWRITE),
     ("bloat.index", "the space is paid for, and read", "rebuild it without locking its table"),
 )  # fmt: skip
 

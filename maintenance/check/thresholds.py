@@ -63,6 +63,8 @@ class Thresholds:
     """Seconds without a VACUUM run: a week, and one day's grace on each side."""
     unfinished: int = 7
     """Clean-ups one after the other that all left work: a week of nights."""
+    lag: float = _DAY
+    """Seconds of retention lag where the policy has no objective: a nightly run leaves less."""
     ending: float = 180 * _DAY
     """Seconds before a major version's end in which to plan the upgrade."""
     expiring: float = 14 * _DAY

@@ -84,7 +84,7 @@ def _overdue(situation: Situation) -> Iterator[str]:
     scheduled = {next_run.name for next_run in situation.next_runs}
     begun = dict(situation.begun)
     for next_run in situation.next_runs:
-        reason = _missed(next_run, begun.get(next_run.name, ()), situation.as_of)
+        reason = missed(next_run, begun.get(next_run.name, ()), situation.as_of)
         if reason:
             yield reason
     for name, instants in situation.begun:
@@ -97,8 +97,8 @@ def _overdue(situation: Situation) -> Iterator[str]:
             yield f"{name} used to run every {span(apart)}, and has not for {span(silent)}"
 
 
-def _missed(next_run: NextRun, begun: tuple[datetime, ...], now: datetime) -> str | None:
-    """Why a run is overdue by its schedule; one that has never run may have been put up a moment ago."""
+def missed(next_run: NextRun, begun: tuple[datetime, ...], now: datetime) -> str | None:
+    """Why a run is overdue by its schedule, or None; one that has never run may have been put up a moment ago."""
     if next_run.due is None or not begun or now < next_run.due + _LATE:
         return None
     # A timer may be a little early by the clock of another machine.

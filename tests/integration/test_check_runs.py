@@ -7,7 +7,7 @@ import pytest
 from maintenance.findings import Severity
 from maintenance.lease import lease
 from maintenance.ledger import Ledger
-from tests.checks import check, codes, keeper, look, make, only
+from tests.checks import POLICY, check, codes, keeper, look, make, only
 from tests.databases import Database, connect
 from tests.sessions import role
 
@@ -157,3 +157,28 @@ async def test_a_rule_that_a_guard_stops_every_night(database: Database) -> None
     await database.execute("insert into event values (1000, now())")
     await database.run("daily-cleanup")
     assert codes(await look(database, "runs")) == []
+
+
+async def test_a_rule_that_is_late_is_named_by_what_its_last_step_left(database: Database) -> None:
+    await make(database)
+    assert codes(await look(database, "lateness")) == []
+    await database.execute("update maintenance.step set lag_after = 2 * 86400 where task = 'retention'")
+    found = only(await look(database, "lateness"), "retention.late")
+    assert (found.severity, found.subject) == (Severity.WARNING, "public.event")
+    assert "'at keep 30 days' wants gone had been due for 2 days; 24 h 0 min are allowed" in found.fact
+    # The policy may allow more.
+    patient = POLICY + '\n[guards]\nlag_objective = "3 days"\n'
+    assert codes(await look(database, "lateness", policy=patient)) == []
+
+
+async def test_a_timer_that_was_due_and_began_nothing_is_missed(database: Database) -> None:
+    await make(database)
+    (now,) = await database.values("select now()")
+    # Every three hours, the last time an hour and a half ago at least.
+    hours = sorted({(now.hour - 2 - 3 * n) % 24 for n in range(7)})
+    schedules = (("daily-cleanup", f"0 0 {','.join(map(str, hours))} * * *"),)
+    assert codes(await look(database, "lateness", schedules=schedules)) == []
+    await age(database, "9 hours", "name = 'daily-cleanup'")
+    found = only(await look(database, "lateness", schedules=schedules), "schedule.missed")
+    assert (found.severity, found.subject) == (Severity.ERROR, "daily-cleanup")
+    assert "has not begun since; it last did 9 h ago, by DAILY_CLEANUP_SCHEDULE" in found.fact
