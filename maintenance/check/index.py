@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from asyncpg import Record
@@ -32,6 +33,10 @@ class Index:
     bytes: int
     scans: int
     partitioned: bool
+    partitions: int
+    """Of its table, one level down, and how many of them have an index that is attached to this one."""
+    attached: int
+    parameters: frozenset[str]
     serves_key: bool
     """Its first column is one of a foreign key's."""
 
@@ -45,7 +50,9 @@ class Index:
             name=row["name"], method=row["method"], unique=row["is_unique"], valid=row["valid"] and row["ready"],
             needed=row["needed"], clustered=row["clustered"], key=tuple(parts), columns=tuple(row["columns"]),
             included=frozenset(numbers[keys:]), predicate=row["predicate"], expressions=row["expressions"],
-            bytes=row["bytes"], scans=row["scans"] or 0, partitioned=row["partitioned"], serves_key=row["serves_key"],
+            bytes=row["bytes"], scans=row["scans"] or 0, partitioned=row["partitioned"],
+            partitions=row["partitions"], attached=row["attached"], parameters=frozenset(row["parameters"]),
+            serves_key=row["serves_key"],
         )  # fmt: skip
 
     @property
@@ -55,8 +62,12 @@ class Index:
 
     @property
     def drop(self) -> str:
-        """The statement that drops it without keeping anybody waiting, where there is one."""
+        """The statement that drops it; one with partitions locks them all, any other keeps nobody waiting."""
         return f"drop index {'' if self.partitioned else 'concurrently '}{self.sql};"
+
+    def leads_with(self, columns: Container[str]) -> bool:
+        """Whether the first thing that it compares is one of these columns."""
+        return bool(self.key[0][0]) and self.columns[0] in columns
 
     def covered_by(self, other: Index) -> bool:
         """Whether whatever this one does, the other one does too."""
@@ -64,7 +75,7 @@ class Index:
             return False
         if self.method != other.method or self.predicate != other.predicate or self.unique or self.needed:
             return False
-        if self.clustered:
+        if self.clustered or (self.method != "btree" and self.parameters != other.parameters):
             return False
         if self.key == other.key and self.expressions == other.expressions and self.included <= other.included:
             # Of two that are the same, the later one goes, and never one that somebody needs.

@@ -42,6 +42,9 @@ _LARGE: dict[str, Any] = {"large": 1}
         (["a on t (x) include (z)", "b on t (x, y)"], []),
         (["a on t (x) include (z)", "b on t (x, y) include (z)"], ["a"]),
         (["a on t (x)", "b on t (x) include (z)"], ["a"]),
+        (["a on t (x) with (fillfactor = 50)", "b on t (x)"], ["b"]),
+        (["a on t using brin (x)", "b on t using brin (x)"], ["b"]),
+        (["a on t using brin (x)", "b on t using brin (x) with (pages_per_range = 4)"], []),
     ],
 )
 async def test_a_redundant_index(database: Database, indexes: list[str], needless: list[str]) -> None:
@@ -78,7 +81,23 @@ async def test_partitions_of_an_index_go_with_it(database: Database) -> None:
     )
     found = only(await look(database, "indexes", policy=""), "index.redundant")
     assert (found.subject, found.cure) == ("public.t", 'drop index "public"."a";')
+    # It locks the table and all its partitions.
+    assert found.risky
     await apply(database, found.cure)
+    assert codes(await look(database, "indexes", policy="")) == []
+
+
+async def test_an_index_with_partitions_that_is_half_made_is_never_dropped(database: Database) -> None:
+    await database.execute(
+        "create table t (x int) partition by list (x); create table t1 partition of t for values in (1);"
+        "create table t2 partition of t default; create index whole on only t (x); create index t1_x on t1 (x);"
+        "alter index whole attach partition t1_x"
+    )
+    found = only(await look(database, "indexes", policy=""), "index.invalid")
+    assert (found.cure, "1 of 2 partitions have their part" in found.fact) == (None, True)
+    assert "ATTACH PARTITION" in found.remedy
+    await database.execute("create index concurrently t2_x on t2 (x)")
+    await database.execute("alter index whole attach partition t2_x")
     assert codes(await look(database, "indexes", policy="")) == []
 
 
@@ -140,6 +159,14 @@ async def test_the_index_of_a_foreign_key_is_not_called_unused(database: Databas
     assert codes(await look(database, "indexes", policy="", unused_after=0, unused_bytes=1)) == []
 
 
+async def test_no_index_is_called_unused_where_nobody_counts(database: Database) -> None:
+    await database.execute("create table t (x int); insert into t select generate_series(1, 5000)")
+    await database.execute("create index i on t (x); analyze t")
+    assert codes(await look(database, "indexes", policy="", unused_after=0, unused_bytes=1)) == ["index.unused"]
+    await database.execute(f"alter database {database.name} set track_counts = off")
+    assert codes(await look(database, "indexes", policy="", unused_after=0, unused_bytes=1)) == []
+
+
 @pytest.mark.parametrize(("index", "found"), [("name, updated_at", ["index.hot"]), ("name", [])])
 async def test_an_index_that_defeats_hot_updates(database: Database, index: str, found: list[str]) -> None:
     await database.execute(
@@ -153,6 +180,21 @@ async def test_an_index_that_defeats_hot_updates(database: Database, index: str,
     assert codes(examination) == found
     if found:
         assert "0 of its 600 updates were HOT" in examination.findings[0].fact
+
+
+async def test_an_index_that_a_rule_or_a_key_needs_is_not_to_be_dropped_for_hot_updates(database: Database) -> None:
+    await make(database)
+    await database.execute(
+        "create table log (id int primary key, device int references device, updated_at timestamptz, other int);"
+        "insert into log select i, 1, now(), 1 from generate_series(1, 200) i; create index on log (updated_at);"
+        "create index on log (device, updated_at)"
+    )
+    await database.execute("update log set updated_at = clock_timestamp()")
+    await counted(database)
+    policy = _RULE.replace('"at"', '"updated_at"')
+    assert codes(await look(database, "indexes", policy=policy, hot_updates=100, unused_after=0, unused_bytes=1)) == []
+    await database.execute("create index on log (other, updated_at)")
+    assert codes(await look(database, "indexes", hot_updates=100)) == ["index.hot"]
 
 
 async def test_what_is_to_be_dropped_makes_no_other_index_needless(database: Database) -> None:
@@ -179,6 +221,11 @@ async def test_what_is_to_be_dropped_makes_no_other_index_needless(database: Dat
         ("event", "(parent, other)", 200, []),
         ("event", "(other, parent)", 200, ["foreign_key.unindexed"]),
         ("event", "(parent) where other > 1", 200, ["foreign_key.unindexed"]),
+        ("event", "(parent) where parent is not null", 200, []),
+        ("event", "(parent) where parent is not null and other is not null", 200, ["foreign_key.unindexed"]),
+        ("event", "(parent) where parent is not null or other > 1", 200, ["foreign_key.unindexed"]),
+        ("event", "using hash (parent)", 200, []),
+        ("event", "using brin (parent)", 200, ["foreign_key.unindexed"]),
     ],
 )
 async def test_a_foreign_key_without_an_index(
@@ -196,6 +243,28 @@ async def test_a_foreign_key_without_an_index(
     for one in examination.findings:
         assert one.severity is (Severity.WARNING if parent == "event" else Severity.ADVICE)
         await apply(database, one.cure)
+    assert codes(await look(database, "indexes", referencing=100)) == []
+
+
+async def test_each_partition_needs_an_index_for_a_foreign_key_and_gets_it_without_a_lock(database: Database) -> None:
+    await make(database)
+    await database.execute(
+        "create table child (parent int references event, kind int) partition by list (kind);"
+        "create table one partition of child for values in (1);"
+        "create table rest partition of child default partition by list (kind);"
+        "create table two partition of rest for values in (2); create table three partition of rest default;"
+        "insert into child select null, i % 3 + 1 from generate_series(1, 600) i; analyze one, two, three;"
+        "create index on one (parent)"
+    )
+    found = only(await look(database, "indexes", referencing=100), "foreign_key.unindexed")
+    assert "no index on 2 of its partitions, which have about 400 rows" in found.fact
+    assert found.cure == (
+        'create index concurrently on "public"."three" ("parent");\n'
+        'create index concurrently on "public"."two" ("parent");'
+    )
+    await apply(database, found.cure)
+    assert codes(await look(database, "indexes", referencing=100)) == []
+    await database.execute("create index on child (parent)")
     assert codes(await look(database, "indexes", referencing=100)) == []
 
 

@@ -14,6 +14,9 @@ select i.indexrelid as oid, i.indrelid as "table", n.nspname as schema, c.relnam
        pg_catalog.pg_get_expr(i.indpred, i.indrelid) as predicate, pg_catalog.pg_get_expr(i.indexprs, i.indrelid) as expressions,
        x.relpages::bigint * pg_catalog.current_setting('block_size')::int as bytes,
        pg_catalog.pg_stat_get_numscans(i.indexrelid) as scans, x.relispartition as part, x.relkind = 'I' as partitioned,
+       (select count(*) from pg_catalog.pg_inherits p where p.inhparent = i.indrelid) as partitions,
+       (select count(*) from pg_catalog.pg_inherits p where p.inhparent = i.indexrelid) as attached,
+       coalesce(x.reloptions, '{}') as parameters,
        exists (
            select from pg_catalog.pg_constraint k
            where k.conrelid = i.indrelid and k.contype = 'f' and i.indkey[0] = any (k.conkey)
@@ -42,7 +45,8 @@ where not (i.indisvalid and i.indisready) and exists (
 -- Since when scans are counted: a server that never reset its statistics has them at least since it was started, or crashed,
 -- which the background writer's begin with.
 select pg_catalog.date_part('epoch', pg_catalog.statement_timestamp()
-           - greatest(coalesce(s.stats_reset, pg_catalog.pg_postmaster_start_time()), b.stats_reset)) as seconds
+           - greatest(coalesce(s.stats_reset, pg_catalog.pg_postmaster_start_time()), b.stats_reset)) as seconds,
+       pg_catalog.current_setting('track_counts')::boolean as counts
 from pg_catalog.pg_stat_database s cross join pg_catalog.pg_stat_bgwriter b where s.datname = pg_catalog.current_database();
 
 -- name: updated
@@ -54,30 +58,55 @@ where c.relkind = 'r' and {of_users}
   and pg_catalog.pg_stat_get_tuples_hot_updated(c.oid) < $2::float8 * pg_catalog.pg_stat_get_tuples_updated(c.oid);
 
 -- name: foreign_keys
--- Those without an index whose first columns are the key's, in whatever order, and that has all rows.
-select k.conname::text as name, n.nspname as schema, c.relname as table_name, k.conrelid as "table", k.confrelid as parent,
-       pn.nspname as parent_schema, pc.relname as parent_name, k.confdeltype::text as action, c.relkind = 'p' as partitioned,
-       greatest(c.reltuples, 0)::bigint as rows,
-       array(select a.attname::text from unnest(k.conkey) with ordinality as at (number, place)
-             join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = at.number order by at.place) as columns
-from pg_catalog.pg_constraint k
+-- Those without an index whose first columns are the key's, in whatever order, and that has all rows which a parent's delete asks
+-- for: rows without a parent are none of them. Of a partitioned table each leaf must have one, its own or the whole's; `lacking`
+-- are those that have none. BRIN and the like leave too much to be read.
+with recursive foreign_key as (
+    select k.* from pg_catalog.pg_constraint k where k.contype = 'f' and k.conparentid = 0
+),
+tree as (
+    select distinct f.conrelid as root, f.conrelid as oid from foreign_key f
+    union all
+    select t.root, p.inhrelid
+    from tree t
+    join pg_catalog.pg_class c on c.oid = t.oid and c.relkind = 'p'
+    join pg_catalog.pg_inherits p on p.inhparent = t.oid
+)
+select k.conname::text as name, n.nspname as schema, c.relname as table_name, k.confrelid as parent,
+       pn.nspname as parent_schema, pc.relname as parent_name, c.relkind = 'p' as partitioned, leaf.rows, leaf.lacking,
+       columns.names as columns
+from foreign_key k
 join pg_catalog.pg_class c on c.oid = k.conrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 join pg_catalog.pg_class pc on pc.oid = k.confrelid
 join pg_catalog.pg_namespace pn on pn.oid = pc.relnamespace
-where k.contype = 'f' and k.conparentid = 0 and {of_users}
-  and not exists (
-      select from pg_catalog.pg_index i
-      where i.indrelid = k.conrelid and i.indisvalid and i.indpred is null
-        and i.indnkeyatts >= cardinality(k.conkey)
-        and (select bool_and(i.indkey[place] = any (k.conkey)) from generate_series(0, cardinality(k.conkey) - 1) as place)
-  )
+cross join lateral (
+    select array_agg(a.attname::text order by at.place) as names,
+           array_agg(pg_catalog.format('%I IS NOT NULL', a.attname)) as present
+    from unnest(k.conkey) with ordinality as at (number, place)
+    join pg_catalog.pg_attribute a on a.attrelid = k.conrelid and a.attnum = at.number
+) as columns
+cross join lateral (
+    select coalesce(sum(greatest(l.reltuples, 0)), 0)::bigint as rows,
+           array_agg(array[ln.nspname::text, l.relname::text] order by ln.nspname, l.relname) as lacking
+    from tree t
+    join pg_catalog.pg_class l on l.oid = t.oid and l.relkind = 'r'
+    join pg_catalog.pg_namespace ln on ln.oid = l.relnamespace
+    where t.root = k.conrelid and not exists (
+        select from pg_catalog.pg_index i
+        join pg_catalog.pg_class x on x.oid = i.indexrelid
+        join pg_catalog.pg_am am on am.oid = x.relam
+        where i.indrelid = l.oid and i.indisvalid and am.amname in ('btree', 'hash')
+          and i.indnkeyatts >= cardinality(k.conkey)
+          and (
+              select bool_and(coalesce(a.attname::text = any (columns.names), false))
+              from generate_series(0, cardinality(k.conkey) - 1) as place
+              left join pg_catalog.pg_attribute a on a.attrelid = l.oid and a.attnum = i.indkey[place]
+          )
+          and (i.indpred is null or string_to_array(
+              btrim(pg_catalog.pg_get_expr(i.indpred, i.indrelid), '()'), ') AND ('
+          ) <@ columns.present)
+    )
+) as leaf
+where {of_users} and leaf.lacking is not null
 order by n.nspname, c.relname, k.conname;
-
--- name: leaf_rows
--- Rows of a table with its partitions, as last counted.
-with recursive tree as (
-    select $1::oid as oid union all select i.inhrelid from tree join pg_catalog.pg_inherits i on i.inhparent = tree.oid
-)
-select coalesce(sum(greatest(c.reltuples, 0)) filter (where c.relkind = 'r'), 0)::bigint as rows
-from tree join pg_catalog.pg_class c on c.oid = tree.oid;
