@@ -37,8 +37,18 @@ async def test_a_ledger_without_a_run(database: Database) -> None:
 
 async def test_an_older_ledger(database: Database) -> None:
     await make(database)
-    await database.execute("drop table maintenance.archive")
-    assert codes(await look(database, "runs")) == ["ledger.old"]
+    await database.execute("alter table maintenance.step drop column dead_before")
+    examination = await look(database, "runs")
+    assert [one.code for one in examination.findings] == ["ledger.old"]
+    assert [(one.look, one.what) for one in examination.unseen] == [("runs", "the last runs")]
+    async with keeper(database) as target:
+        examination = await check(database, target=target)
+        found = only(examination, "ledger.forbidden")
+        assert (found.severity, f"{target.user} may not bring it up to date" in found.fact) == (Severity.ERROR, True)
+        assert "install` as " in found.remedy
+        assert ("runs", "the last runs") in [(one.look, one.what) for one in examination.unseen]
+    await database.run("daily-cleanup")
+    assert codes(await look(database, "runs")) == []
 
 
 async def test_a_ledger_that_may_be_read_and_not_written(database: Database) -> None:
@@ -91,6 +101,49 @@ async def test_a_run_of_some_tables_is_no_clean_up(database: Database) -> None:
     await make(database)
     await age(database, "40 hours")
     await database.run("daily-cleanup", tables=["event"])
+    assert codes(await look(database, "runs")) == ["runs.overdue"]
+
+
+async def test_a_run_of_one_task_by_hand_hides_no_other_that_fails_every_night(database: Database) -> None:
+    await make(database)
+    await age(database, "40 hours")
+    await database.execute(
+        "alter table item drop constraint item_device_fkey, drop constraint item_device_key;"
+        "create rule kept as on delete to item do instead nothing"
+    )
+    for _ in range(2):
+        await database.run("daily-cleanup")
+        await age(database, "10 hours", "id > 2")
+    await database.run("retention")
+    examination = await look(database, "runs")
+    assert codes(examination) == ["runs.failed", "runs.overdue"]
+    assert [one.subject for one in examination.findings] == ["duplicates, orphans"] * 2
+    assert "the last 2 runs failed" in examination.findings[0].fact
+    await database.execute("drop rule kept on item")
+    await database.run("duplicates", "orphans")
+    assert codes(await look(database, "runs")) == []
+
+
+async def test_a_task_that_got_through_in_a_run_that_failed_is_not_said_to_have_failed(database: Database) -> None:
+    await make(database)
+    await age(database, "40 hours")
+    await database.execute("create rule kept as on delete to event do instead nothing")
+    await database.run("daily-cleanup")
+    assert [one.subject for one in (await look(database, "runs")).findings] == ["retention"] * 2
+    await database.execute("drop rule kept on event")
+    await database.run("retention")
+    assert codes(await look(database, "runs")) == []
+
+
+async def test_a_run_that_is_killed_every_night_did_not_get_through(database: Database) -> None:
+    await make(database)
+    await age(database, "40 hours", "name = 'daily-cleanup'")
+    await database.execute(
+        "insert into maintenance.run (name, status, scheduler, as_of)"
+        " values ('daily-cleanup', 'running', 'test', now())"
+    )
+    await Ledger(database.connection).close_dead()
+    assert await database.values("select status from maintenance.run where id = 3") == ["interrupted"]
     assert codes(await look(database, "runs")) == ["runs.overdue"]
 
 
