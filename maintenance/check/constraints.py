@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import asyncpg
 from asyncpg import Record
@@ -59,12 +60,12 @@ async def _unique(view: View, rule: Duplicates, relation: Relation) -> list[Find
     # A constraint must have the partitions' columns in it: where the key has not, the rule is the only way.
     if not lacking or (relation.partitioned and not duplicates.within_leaf(rule, relation)):
         return []
-    now, earlier = await _broken(view, rivals.NAME, relation, [
+    broken = await _broken(view, rivals.NAME, relation, [
         draft for draft in duplicates.drafts(view.policy.model_copy(update={"duplicates": (rule,)}))
         if draft.table is not None and draft.table.name == relation.table.name
     ])  # fmt: skip
     columns = listed([quoted(column) for column in rule.key])
-    fact = f"nothing keeps {', '.join(rule.key)} unique{now}{earlier}"
+    fact = f"nothing keeps {', '.join(rule.key)} unique{broken.told('break the rule')}"
     if relation.partitioned:
         remedy = (
             "a unique constraint on the whole: an index ON ONLY it, one made CONCURRENTLY on each partition, "
@@ -73,7 +74,7 @@ async def _unique(view: View, rule: Duplicates, relation: Relation) -> list[Find
         return [finding("unique.missing", str(relation.table), fact, remedy=remedy)]
     name = await _free(view, relation, f"{relation.table.name}_{'_'.join(rule.key)}_key")
     cure = (
-        f"{_first(now, rivals.NAME, relation)}create unique index concurrently {name} on {relation.table.sql} "
+        f"{_first(broken, rivals.NAME, relation)}create unique index concurrently {name} on {relation.table.sql} "
         f"({columns});\n"
         f"alter table {relation.table.sql} add constraint {name} unique using index {name};"
     )
@@ -89,16 +90,18 @@ async def _parented(view: View, rule: Orphans, relation: Relation, parent: Relat
         return []
     if (await view.rows("constraints", "enforced", relation.oid, *names))[0]["exists"]:
         return []
-    now, earlier = await _broken(view, orphans.NAME, relation, [
-        draft for draft in orphans.drafts(view.policy.model_copy(update={"orphans": (rule,)}))
+    # A key asks for a parent at once, and of all rows: also of those that the rule still leaves alone.
+    strict = rule.model_copy(update={"grace": None, "age_column": None, "allow_empty_parent": True})
+    broken = await _broken(view, orphans.NAME, relation, [
+        draft for draft in orphans.drafts(view.policy.model_copy(update={"orphans": (strict,)}))
         if draft.table is not None and draft.table.name == relation.table.name
     ])  # fmt: skip
     table = relation.table.sql
     rows = await view.rows("constraints", "unvalidated", relation.oid, *names)
     if rows:
-        return [_unvalidated(relation, rows[0], now, earlier)]
+        return [_unvalidated(rule, relation, rows[0], broken)]
     to = f"{parent.table}.{rule.parent_column}"
-    fact = f"no foreign key from {rule.column} to {to}{now}{earlier}"
+    fact = f"no foreign key from {rule.column} to {to}{broken.told('have no parent')}"
     why_not = await _hindrance(view, rule, relation, parent)
     if why_not is not None:
         return [finding("foreign_key.missing", str(relation.table), fact, remedy=why_not)]
@@ -106,24 +109,31 @@ async def _parented(view: View, rule: Orphans, relation: Relation, parent: Relat
     cure = (
         f"alter table {table} add constraint {name} foreign key ({quoted(rule.column)})\n"
         f"    references {parent.table.sql} ({quoted(rule.parent_column)}) on delete cascade not valid;\n"
-        f"{_first(now, orphans.NAME, relation)}alter table {table} validate constraint {name};"
+        f"{_first(broken, orphans.NAME, relation, rule.grace)}alter table {table} validate constraint {name};"
     )
     return [finding("foreign_key.missing", str(relation.table), fact, cure=cure)]
 
 
-def _unvalidated(relation: Relation, row: Record, now: str, earlier: str) -> Finding:
+def _unvalidated(rule: Orphans, relation: Relation, row: Record, broken: _Broken) -> Finding:
     subject, name = str(relation.table), row["name"]
+    told = broken.told("have no parent")
     if not row["enforced"]:
         remedy = "ALTER CONSTRAINT ... ENFORCED while nobody writes: it reads the whole table under a lock"
-        fact = f"the foreign key {name} is NOT ENFORCED{now}{earlier}"
+        fact = f"the foreign key {name} is NOT ENFORCED{told}"
         return finding("foreign_key.unvalidated", subject, fact, remedy=remedy)
     validate = f"alter table {relation.table.sql} validate constraint {quoted(name)};"
-    fact = f"the foreign key {name} is not validated{now}{earlier}"
-    return finding("foreign_key.unvalidated", subject, fact, cure=f"{_first(now, orphans.NAME, relation)}{validate}")
+    fact = f"the foreign key {name} is not validated{told}"
+    first = _first(broken, orphans.NAME, relation, rule.grace)
+    return finding("foreign_key.unvalidated", subject, fact, cure=f"{first}{validate}")
 
 
 async def _hindrance(view: View, rule: Orphans, relation: Relation, parent: Relation) -> str | None:
-    """What has to be done before a foreign key can be added, or None."""
+    """What has to be done before a foreign key can be added, or why none should be; else None."""
+    if rule.archive is not None:
+        return (
+            "leave it to the rule, whose rows go to an archive first: a key that deletes with the parent "
+            "(ON DELETE CASCADE) goes around that, and one that does not keeps the parent from being deleted"
+        )
     types = {relation.column(rule.column).type, parent.column(rule.parent_column).type}
     if len(types) > 1 and not types <= _TEXTS and not types <= _NUMBERS:
         return f"first one type for both columns ({' and '.join(sorted(types))}), then a foreign key"
@@ -134,8 +144,21 @@ async def _hindrance(view: View, rule: Orphans, relation: Relation, parent: Rela
     return None
 
 
-async def _broken(view: View, task: str, relation: Relation, drafts: list[Draft]) -> tuple[str, str]:
-    """How many rows break the rule, in words: now, where that can be counted in time, and in the last 30 days."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Broken:
+    """How many rows are in a constraint's way."""
+
+    rows: int | None
+    """Now; None where that could not be counted in time."""
+    earlier: str
+    """What was deleted in the last 30 days, in words."""
+
+    def told(self, how: str) -> str:
+        """As the end of a fact."""
+        return (f"; {self.rows:,} rows {how} now" if self.rows else "") + self.earlier
+
+
+async def _broken(view: View, task: str, relation: Relation, drafts: list[Draft]) -> _Broken:
     seconds = view.thresholds.count if view.budget.left > view.thresholds.look / 2 else 0.0
     rows: int | None = None
     if seconds:
@@ -146,9 +169,8 @@ async def _broken(view: View, task: str, relation: Relation, drafts: list[Draft]
         except (PolicyError, asyncpg.InsufficientPrivilegeError):
             if view.connection.is_closed():
                 raise
-    now = f"; {rows:,} rows break the rule now" if rows else ""
     if not await Ledger(view.connection).installed(writable=False):
-        return now, ""
+        return _Broken(rows=rows, earlier="")
     tables = [str(relation.table), *(str(leaf.table) for leaf in relation.leaves)]
     removed = (await view.rows("constraints", "removed", task, tables))[0]
     earlier = (
@@ -156,15 +178,17 @@ async def _broken(view: View, task: str, relation: Relation, drafts: list[Draft]
         if removed["rows"]
         else ""
     )
-    return now, earlier
+    return _Broken(rows=rows, earlier=earlier)
 
 
-def _first(now: str, task: str, relation: Relation) -> str:
+def _first(broken: _Broken, task: str, relation: Relation, grace: str | None = None) -> str:
     """What must be done before the next statement can succeed, as a comment in the script."""
-    if not now:
+    if broken.rows == 0:
         return ""
     run = f"python -m maintenance run {task} --tables {_shell(relation)}"
-    return f"-- Fails until the rows are gone that break the rule: {run}\n"
+    counted = " (not counted here, as that took too long)" if broken.rows is None else ""
+    late = f"; what is younger than the rule's grace of {' '.join(grace.split())} it leaves" if grace else ""
+    return f"-- Fails until the rows are gone that break the rule{counted}: {run}{late}\n"
 
 
 def _shell(relation: Relation) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import asyncpg
 import pytest
 
 from maintenance.findings import Severity
@@ -20,9 +23,9 @@ _ITEM_RULES = POLICY.split("[[duplicates]]")[1].join(["[[duplicates]]", ""])
     ("parent", "child", "constraint", "found", "words"),
     [
         ("int primary key", "int unique references device", "", [], ""),
-        ("int primary key", "int unique", "", ["foreign_key.missing"], "1 rows break the rule now"),
+        ("int primary key", "int unique", "", ["foreign_key.missing"], "1 rows have no parent now"),
         ("int primary key", "int references device", "", ["unique.missing"], "1 rows break the rule now"),
-        ("int primary key", "int", "", ["foreign_key.missing", "unique.missing"], "break the rule now"),
+        ("int primary key", "int", "", ["foreign_key.missing", "unique.missing"], "now"),
         ("int primary key", "int unique",
          "alter table item add constraint k foreign key (device) references device not valid",
          ["foreign_key.unvalidated"], "k is not validated"),
@@ -44,8 +47,8 @@ async def test_constraints_behind_duplicates_and_orphans(
     database.write_policy(_ITEM_RULES)
     examination = await look(database, "constraints")
     assert codes(examination) == found
-    if "break" in words:
-        assert all(words.split(" ", 1)[1] in one.fact for one in examination.findings)
+    if words.endswith("now"):
+        assert all(words.split(" ", 1)[-1] in one.fact for one in examination.findings)
     await database.run("duplicates", "orphans")
     if parent == "int":
         assert "first a unique constraint" in only(await look(database, "constraints"), "foreign_key.missing").remedy
@@ -81,6 +84,39 @@ async def test_what_the_ledger_knows_of_them_is_told(database: Database) -> None
     examination = await look(database, "constraints")
     assert all("in the last 30 days 1 were deleted" in one.fact for one in examination.findings)
     assert all("Fails until" not in str(one.cure) for one in examination.findings)
+
+
+async def test_rows_within_the_grace_of_a_rule_are_in_the_way_of_a_key(database: Database) -> None:
+    await database.execute(_ITEMS.format(parent="int primary key", child="int unique"))
+    await database.execute("insert into device values (1); insert into item values (1, 1, now()), (2, 9, now())")
+    database.write_policy(_ITEM_RULES + 'grace = "1 day"\nage_column = "at"\n')
+    found = only(await look(database, "constraints"), "foreign_key.missing")
+    assert "1 rows have no parent now" in found.fact
+    assert "Fails until the rows are gone" in str(found.cure)
+    assert "younger than the rule's grace of 1 day" in str(found.cure)
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await apply(database, found.cure)
+    found = only(await look(database, "constraints"), "foreign_key.unvalidated")
+    assert "Fails until the rows are gone" in str(found.cure)
+
+
+async def test_what_could_not_be_counted_may_be_in_the_way(database: Database) -> None:
+    await database.execute(_ITEMS.format(parent="int primary key", child="int"))
+    await database.execute("insert into device values (1); insert into item values (1, 9, now()), (2, 9, now())")
+    database.write_policy(_ITEM_RULES)
+    for one in (await look(database, "constraints", count=0.0)).findings:
+        assert "Fails until the rows are gone that break the rule (not counted here" in str(one.cure)
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+            await apply(database, one.cure)
+
+
+async def test_a_rule_that_archives_its_rows_gets_no_key_that_deletes_them(database: Database, tmp_path: Path) -> None:
+    await database.execute(_ITEMS.format(parent="int primary key", child="int unique"))
+    database.write_policy(_ITEM_RULES)
+    assert "on delete cascade" in str(only(await look(database, "constraints"), "foreign_key.missing").cure)
+    database.write_policy(_ITEM_RULES + f'archive = "file://{tmp_path}"\n')
+    found = only(await look(database, "constraints"), "foreign_key.missing")
+    assert (found.cure, "archive" in found.remedy) == (None, True)
 
 
 async def test_a_partitioned_table_gets_no_statement_that_would_lock_it(database: Database) -> None:
