@@ -19,7 +19,7 @@ from maintenance.check.view import Unseen
 from maintenance.console import short
 from maintenance.documents import Document
 from maintenance.errors import UsageError
-from maintenance.findings import Finding, Severity
+from maintenance.findings import Finding, Severity, printable
 from maintenance.settings import Settings
 
 _MOST = 5
@@ -29,7 +29,7 @@ _INDENT = 4
 
 
 def check(options: argparse.Namespace, settings: Settings) -> tuple[Answer, bool]:
-    """What was found, and whether it keeps the policy's work from being done. Writes the script that was asked for.
+    """What was found, and whether that is bad, or nothing at all was seen. Writes the script that was asked for.
 
     Raises:
         UsageError: the script's file cannot be written.
@@ -80,7 +80,7 @@ def _few(console: Console, unseen: tuple[Unseen, ...]) -> tuple[Unseen, ...]:
 def _about(one: Finding, *, brief: bool) -> str:
     subject = f"{short(one.subject)}: " if one.subject else ""
     why = "" if brief else f"; {one.consequence}; {one.remedy}"
-    return " ".join(f"{subject}{one.fact}{why}{_cure(one.cure)}".split())
+    return f"{subject}{one.fact}{why}{_cure(one.cure)}"
 
 
 def _cure(cure: str | None) -> str:
@@ -93,6 +93,7 @@ def _cure(cure: str | None) -> str:
 
 
 def _say(console: Console, word: str, colour: str, text: str) -> None:
+    text = printable(text)
     if not console.is_terminal:
         console.print(Text(f"{word:<7} {text}"), soft_wrap=True)
         return
@@ -112,7 +113,8 @@ def _summary(examination: Examination) -> str:
         for severity, number in counts.items()
     )
     unseen = f"; {len(examination.unseen):,} could not be looked at" if examination.unseen else ""
-    return f"Check of {examination.database}: {told}{unseen}."
+    seen = told if examination.looks else f"nothing was looked at, so nobody knows how it is; {told}"
+    return printable(f"Check of {examination.database}: {seen}{unseen}.")
 
 
 def _write(path: Path, text: str) -> None:

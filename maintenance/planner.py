@@ -101,7 +101,7 @@ async def plan(tasks: Iterable[Task], survey: Survey, within: Scope | None, budg
                 drafted = await _drafted(draft, survey, budget)
                 _refuse_parts(drafted, within)
                 found += [step for step in drafted if within is None or within.steps(step)]
-        _refuse_twins(found)
+        refuse_twins(found)
         steps += sorted(found, key=lambda step: -step.need)
     return steps
 
@@ -166,7 +166,12 @@ def _refuse_parts(steps: Iterable[Step], within: Scope | None) -> None:
             raise UsageError(f"--tables: {one} is dropped as a whole by the rule of {step.table}; name {step.table}.")
 
 
-def _refuse_twins(steps: Iterable[Step]) -> None:
+def refuse_twins(steps: Iterable[Step]) -> None:
+    """Let no two steps of one task fight over the same rows.
+
+    Raises:
+        PolicyError: two would.
+    """
     seen: set[tuple[Table, str]] = set()
     for step in steps:
         if isinstance(step, Settled) or not step.subject:

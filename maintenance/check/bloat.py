@@ -21,7 +21,7 @@ _LEAST = 0.05
 async def _find(view: View) -> list[Finding]:
     rows = await view.rows(_LOOK, "pgstattuple")
     ruler = _Ruler(view, quoted(rows[0]["schema"]) if rows else None)
-    found: list[Finding] = []
+    found = view.found
     unknown = 0
     for row in await view.rows(_LOOK, "heaps", view.thresholds.wasted):
         table = Table(schema=row["schema"], name=row["name"])

@@ -31,7 +31,7 @@ https://www.postgresql.org/docs/18/release-18.html"""
 
 
 async def _find(view: View) -> list[Finding]:
-    found: list[Finding] = []
+    found = view.found
     for duplicate in view.policy.duplicates:
         for name in duplicate.tables:
             relation = await _located(view, name, duplicate.key)

@@ -22,7 +22,7 @@ async def _find(view: View) -> list[Finding]:
     others = OtherDeleters(
         jobs=await cron_jobs(view.connection), before=await past.deletions(view.connection) if known else {}
     )
-    found: list[Finding] = []
+    found = view.found
     for name in dict.fromkeys(view.policy.tables()):
         for oid, table in await _leaves(view, name):
             found += await _others(view, others, oid, table)

@@ -65,8 +65,8 @@ class Examination:
 
     @property
     def failed(self) -> bool:
-        """Whether something keeps the policy's work from being done."""
-        return bool(self.of(Severity.ERROR))
+        """Whether something keeps the policy's work from being done, or nobody could look whether it does."""
+        return bool(self.of(Severity.ERROR)) or not self.looks
 
 
 async def examined_target(settings: Settings, thresholds: Thresholds | None = None) -> Examination:
@@ -112,10 +112,10 @@ async def examined(
     done: list[str] = []
     for look in looks:
         seconds = min(limits.look, within.left)
-        one = await _looked(look, replace(view, budget=Budget(seconds)), seconds)
-        if one is not None:
-            found += one
+        alone = replace(view, budget=Budget(seconds), found=[])
+        if await _looked(look, alone, seconds):
             done.append(look.name)
+        found += alone.found
     if connection.is_closed():
         found.append(finding("connection.lost", view.database, "the session ended while the check was looking"))
     order = list(Severity)
@@ -125,8 +125,8 @@ async def examined(
     )  # fmt: skip
 
 
-async def _looked(look: Look, view: View, seconds: float) -> list[Finding] | None:
-    """What a look has found; None where it did not come to its end, which the view then says."""
+async def _looked(look: Look, view: View, seconds: float) -> bool:
+    """Whether a look came to its end, and else the view says why; the view has what was found by then."""
     why = None
     if view.connection.is_closed():
         why = "the session had ended"
@@ -136,7 +136,8 @@ async def _looked(look: Look, view: View, seconds: float) -> list[Finding] | Non
         try:
             await limit_statements(view.connection, seconds, local=False)
             async with asyncio.timeout(seconds + 1):
-                return list(await look.find(view))
+                view.found[:] = list(await look.find(view))
+                return True
         except (TimeoutError, pg.QueryCanceledError):
             why = f"it took longer than {spelled(seconds)}"
         except asyncpg.PostgresError as error:
@@ -146,5 +147,6 @@ async def _looked(look: Look, view: View, seconds: float) -> list[Finding] | Non
             why = f"{said}: {error}"
         except MaintenanceError as error:
             why = str(error)
-    view.cannot_see(look.name, look.what, why)
-    return None
+    rest = "the rest of " if view.found else ""
+    view.cannot_see(look.name, f"{rest}{look.what}", why)
+    return False

@@ -33,7 +33,7 @@ class _Asked:
 
 
 async def _find(view: View) -> list[Finding]:
-    found: list[Finding] = []
+    found = view.found
     all_of_it = await _needed(view)
     needed = list(dict.fromkeys(one for one in all_of_it if isinstance(one, Need)))
     schemas = {one.table.schema for one in needed} | {one.schema for one in all_of_it if isinstance(one, Operators)}

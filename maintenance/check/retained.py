@@ -20,7 +20,7 @@ from maintenance.tasks import retention
 
 
 async def _find(view: View) -> list[Finding]:
-    found: list[Finding] = []
+    found = view.found
     for rule in view.policy.retention:
         try:
             relation = await find(view.connection, rule.table)

@@ -44,7 +44,7 @@ async def _find(view: View) -> list[Finding]:
     if not state["installed"]:
         view.cannot_see("runs", "the last runs", "the ledger is of an older version")
         return [await _old(view)]
-    found: list[Finding] = []
+    found = view.found
     if not state["writable"]:
         found.append(_unwritable(view))
     if not state["readable"]:

@@ -17,7 +17,7 @@ from maintenance.models import (
 )
 from maintenance.names import quoted
 from maintenance.obstacles import Obstacle, obstacles
-from maintenance.planner import check, plan
+from maintenance.planner import check, plan, refuse_twins
 from maintenance.steps import (
     Settled,
     Step,
@@ -27,37 +27,40 @@ from maintenance.tasks.survey import Draft, Task
 
 
 async def _find(view: View) -> list[Finding]:
-    found = list(_placed(view))
+    found = view.found
+    found += _placed(view)
     steps: list[Step] = []
+    fit: list[Task] = []
     for task in TASKS:
         try:
             await check([task], view.survey())
         except PolicyError as error:
-            found.append(finding("policy.misfit", task.name, str(error).rstrip(".")))
+            found.append(_misfit(task.name, error))
             continue
-        if task.late:
-            continue
+        fit += [] if task.late else [task]
+    for task in fit:
+        own: list[Step] = []
         for draft in task.drafts(view.policy):
             try:
-                steps += await _planned(task, draft, view)
+                own += await _planned(task, draft, view)
             except PolicyError as error:
-                found.append(
-                    finding("policy.misfit", f"{draft.task} {draft.table or ''}".strip(), str(error).rstrip("."))
-                )
+                found.append(_misfit(f"{draft.task} {draft.table or ''}".strip(), error))
+        try:
+            refuse_twins(own)
+        except PolicyError as error:
+            found.append(_misfit("policy", error))
+        steps += own
     found += _settled(view, steps)
-    try:
-        await plan([task for task in TASKS if not task.late], view.survey(), None, Budget(view.budget.left))
-    except PolicyError as error:
-        # Rules that only together do not fit, such as two on one table by different names.
-        told = str(error).rstrip(".")
-        if told not in {one.fact for one in found}:
-            found.append(finding("policy.misfit", "policy", told))
     at = {step.oid: step for step in steps if step.deletes and step.oid}
     standing = await obstacles(view.connection)
     for oid, obstacle in standing.items():
         if oid in at:
             found += _hindered(at[oid], obstacle)
     return found
+
+
+def _misfit(subject: str, error: PolicyError) -> Finding:
+    return finding("policy.misfit", subject, str(error).rstrip("."))
 
 
 def _placed(view: View) -> Iterator[Finding]:

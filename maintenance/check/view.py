@@ -43,6 +43,8 @@ class View:
     budget: Budget
     """Of the look at hand, no longer than what is left for all."""
     unseen: list[Unseen] = field(default_factory=list)
+    found: list[Finding] = field(default_factory=list)
+    """Of the look at hand: what a long one writes here as it goes is told, also where it does not come to its end."""
 
     @property
     def major(self) -> int:

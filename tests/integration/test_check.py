@@ -10,17 +10,22 @@ import re
 import subprocess
 import time
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
+from typing import cast
+
+from rich.console import Console
 
 from maintenance import policy_file
 from maintenance.check.examination import LOOKS, examined
-from maintenance.check.kinds import KINDS
+from maintenance.check.kinds import KINDS, finding
 from maintenance.check.thresholds import Thresholds
 from maintenance.check.view import Look, View
+from maintenance.checkup import show_examination
 from maintenance.database import connected
 from maintenance.findings import Finding, Severity
 from tests.checks import OLD, POLICY, check, codes, keeper, make, only
-from tests.databases import Database
+from tests.databases import Database, connect
 from tests.sessions import locked, role
 
 FAULTY = '''
@@ -162,9 +167,9 @@ async def test_the_script_cures_what_it_has_a_statement_for(database: Database, 
     ]  # fmt: skip
 
 
-def psql(database: Database, script: Path) -> subprocess.CompletedProcess[str]:
+def psql(database: Database, script: Path, stop: str = "1") -> subprocess.CompletedProcess[str]:
     programs = database.server.bin_directory / "psql"
-    command = [programs if programs.is_file() else "psql", "-X", "-v", "ON_ERROR_STOP=1", "-f", script]
+    command = [programs if programs.is_file() else "psql", "-X", "-v", f"ON_ERROR_STOP={stop}", "-f", script]
     environment = {**os.environ, **database.server.environment(database.name)}
     return subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=60)
 
@@ -183,7 +188,49 @@ async def test_what_takes_something_away_is_left_to_the_reader(database: Databas
     await database.cli("check", "--fix-script", str(script))
     lines = script.read_text("utf-8").splitlines()
     assert '-- drop rule "a; drop table event --" on "public"."event";' in lines
-    assert all(line.startswith("--") or not line for line in lines)
+    assert [line for line in lines if line and not line.startswith("--")] == ["set lock_timeout = '5s';"]
+
+
+async def test_a_script_keeps_nobody_waiting_for_long_and_waits_itself_where_that_keeps_nobody(
+    database: Database, tmp_path: Path
+) -> None:
+    await make(database)
+    await database.execute("alter table item drop constraint item_device_key; create table t (x int)")
+    await database.execute("create index a on t (x); create index b on t (x)")
+    script = tmp_path / "fix.sql"
+    await database.cli("check", "--fix-script", str(script))
+    reader, writer = [await connect(database.server, database.name) for _ in range(2)]
+    try:
+        await reader.execute("begin; select from item")
+        await writer.execute("begin; insert into item values (99, null, now()); select from t")
+        done = asyncio.create_task(asyncio.to_thread(psql, database, script, "0"))
+        # Longer than a statement waits that keeps others waiting.
+        await asyncio.sleep(7)
+        await writer.execute("commit")
+        said = (await done).stderr
+    finally:
+        await reader.close()
+        await writer.close()
+    assert said.count("lock timeout") == said.count("ERROR") == 1, said
+    assert await database.values("select indexrelid::regclass::text from pg_index where not indisvalid") == []
+    assert await database.values("select to_regclass('item_device_key')::text") == ["item_device_key"]
+    assert await database.values("select to_regclass('b')::text") == [None]
+    assert await database.values("select conname from pg_constraint where conname = 'item_device_key'") == []
+
+
+async def test_a_name_cannot_tell_the_terminal_what_to_do(database: Database, tmp_path: Path) -> None:
+    await make(database)
+    await database.execute(
+        'create table "x\x1b[2J\x07\u202e" (a int); create index on "x\x1b[2J\x07\u202e" (a);'
+        'create index on "x\x1b[2J\x07\u202e" (a)'
+    )
+    script = tmp_path / "fix.sql"
+    lines = (await database.cli("check", "--fix-script", str(script))).stdout.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert "advice  index.redundant x?[2J??: " in "\n".join(lines)
+    comments = [line for line in script.read_text("utf-8").splitlines() if line.startswith("--")]
+    assert all(line.isprintable() for line in comments)
+    assert (await asyncio.to_thread(psql, database, script)).returncode == 0
 
 
 async def test_a_look_that_takes_too_long_is_said_and_stops_no_other(database: Database) -> None:
@@ -202,6 +249,45 @@ async def test_a_budget_that_is_used_up_is_said(database: Database) -> None:
     assert examination.looks == ()
     assert {one.look for one in examination.unseen} == {one.name for one in LOOKS}
     assert all("used up" in one.why for one in examination.unseen)
+    # Nobody knows whether it is well, so it must not look as if it were.
+    assert (examination.findings, examination.failed) == ((), True)
+    console = Console(file=StringIO(), width=200)
+    show_examination(console, examination)
+    assert "nothing was looked at, so nobody knows how it is" in cast("StringIO", console.file).getvalue()
+
+
+async def test_what_a_look_had_found_when_its_time_was_over_is_told(database: Database) -> None:
+    await make(database)
+
+    async def dawdle(view: View) -> list[Finding]:
+        view.found.append(finding("delete.triggers", "event", "something"))
+        await view.connection.execute("select pg_sleep(60)")
+        return []
+
+    slow = Look(name="slow", what="what takes its time", find=dawdle)
+    settings = database.settings
+    async with connected(settings, name="test", read_only=True) as connection:
+        policy = policy_file.load(settings.policy)
+        examination = await examined(connection, policy, settings, Thresholds(look=0.3), (slow,))
+    assert [one.code for one in examination.findings] == ["delete.triggers"]
+    assert [one.what for one in examination.unseen] == ["the rest of what takes its time"]
+
+
+async def test_a_policy_that_does_not_fit_is_told_though_the_look_at_it_is_never_done(database: Database) -> None:
+    await make(database)
+    many = 800
+    await database.execute(
+        f"do $$ begin for n in 1..{many} loop"
+        " execute format('create table t%s (id int primary key, device int, at timestamptz)', n); end loop; end $$"
+    )
+    tables = ", ".join(f'"t{n}"' for n in range(1, many + 1))
+    misfit = '[[retention]]\ntable = "event"\ncolumn = "gone"\nkeep = "1 day"\n'
+    orphans = f'[[orphans]]\ntables = [{tables}]\ncolumn = "device"\nparent = "device"\nparent_column = "id"\n'
+    examination = await check(database, policy=misfit + orphans, look=0.5)
+    assert {"schema", "constraints"} <= {one.look for one in examination.unseen}
+    assert only(examination, "policy.misfit").subject == "retention event"
+    assert "foreign_key.missing" in {one.code for one in examination.findings}
+    assert examination.failed
 
 
 async def test_a_role_without_any_privilege_gets_findings_and_no_traceback(database: Database) -> None:
