@@ -85,9 +85,11 @@ def _login(target: Target, login: str | None, *, tls: bool) -> Iterator[Finding]
             f"PGSSLMODE is {target.sslmode}: nobody looks whose certificate it is",
         )
     method = None if login is None else login.split(":")[0]
-    if method in ("trust", "md5"):
-        how = "without any proof (trust)" if method == "trust" else "by an MD5 hash, as good as the password"
-        yield finding("login.weak", target.user or "", f"the server lets this role in {how}")
+    if method == "trust":
+        yield finding("login.weak", target.user or "", "the server lets this role in without any proof (trust)")
+    if method == "md5":
+        # The server names the rule, not what it made of it: a password stored for SCRAM is asked for by SCRAM.
+        yield finding("login.hashed", target.user or "", "the rule of pg_hba.conf that lets this role in allows MD5")
 
 
 ACCESS = Look(name="access", what="TLS, the login, the role, and a pooler in between", find=_find)

@@ -105,6 +105,9 @@ _WARNINGS = (
 _ADVICE = (
     ("login.password", "a password can be copied, and lives until somebody changes it",
      "log in with Entra ID: MAINTENANCE_AUTH=entra"),
+    ("login.hashed",
+     "a password that is still stored as an MD5 hash may be used by whoever has the hash; one stored for SCRAM is safe",
+     "let pg_hba.conf ask for scram-sha-256"),
     ("role.mighty", "a mistake or a leak of this login costs all that it may do",
      "a role of its own; `python -m maintenance sql grants --role NAME` prints its grants"),
     ("server.ending", "after that holes in it are not mended any more", "plan the upgrade"),

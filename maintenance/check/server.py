@@ -28,7 +28,7 @@ async def _find(view: View) -> list[Finding]:
     row = await fetch_one(view.connection, statement("check/server", "state"))
     found = list(_ended(view, row["version"]))
     if row["connections"] >= view.thresholds.connections * row["most"]:
-        fact = f"{row['connections']} of its {row['most']} connections are taken"
+        fact = f"{row['connections']} of the {row['most']} connections that this role may share are taken"
         found.append(finding("server.connections", "", fact))
     try:
         apart = await astray(view.connection, view.policy.guards.clock)

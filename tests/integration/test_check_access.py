@@ -25,6 +25,7 @@ from maintenance.check.examination import LOOKS, examined, examined_target
 from maintenance.check.server import ENDS, SERVER
 from maintenance.clock import astray
 from maintenance.database import connected
+from maintenance.demo.server import embedded_server
 from maintenance.findings import Severity
 from maintenance.names import quoted
 from maintenance.target import Auth
@@ -166,6 +167,28 @@ async def test_connections_that_are_nearly_all_taken(database: Database) -> None
     assert codes(await look(database, "server", policy="", connections=0.0)) == ["server.connections"]
 
 
+async def test_connections_that_are_kept_for_others_count_as_taken(tmp_path: Path) -> None:
+    kept = {"max_connections": "20", "superuser_reserved_connections": "10"}
+    with embedded_server(bin_directory=environment.load().postgres_bin, settings=kept) as server:
+        connection = await connect(server, "postgres")
+        database = Database(server=server, name="postgres", connection=connection, folder=tmp_path)
+        database.write_policy("")
+        async with role(database) as target:
+            first = database.connection
+            taken = [await connect(server, "postgres") for _ in range(8)]
+            try:
+                examination = await check(database, target=target)
+                assert (
+                    "10 of the 10 connections that this role may share" in only(examination, "server.connections").fact
+                )
+                assert "server.connections" not in {one.code for one in (await check(database)).findings}
+            finally:
+                for one in taken:
+                    await one.close()
+            assert "server.connections" not in {one.code for one in (await check(database, target=target)).findings}
+        await first.close()
+
+
 # --- another machine's server, by name
 
 
@@ -249,17 +272,22 @@ async def test_a_password_where_entra_could_be(database: Database, host: str, au
 
 
 @pytest.mark.parametrize(
-    ("method", "found"), [("trust", ["login.weak"]), ("md5", ["login.weak"]), ("scram-sha-256", [])]
+    ("method", "stored", "found"),
+    [
+        ("trust", "scram-sha-256", ["login.weak"]),
+        ("md5", "md5", ["login.hashed"]),
+        ("md5", "scram-sha-256", ["login.hashed"]),
+        ("scram-sha-256", "scram-sha-256", []),
+    ],
 )
 async def test_a_login_that_proves_little_from_another_machine(
-    database: Database, method: str, found: list[str]
+    database: Database, method: str, stored: str, found: list[str]
 ) -> None:
     database.write_policy("")
     (rules,) = database.server.directory.rglob("pg_hba.conf")
     before = rules.read_text("utf-8")
     async with role(database) as target:
-        if method == "md5":
-            await database.execute(f"set password_encryption = md5; alter role {target.user} password 'plain'")
+        await database.execute(f"set password_encryption = '{stored}'; alter role {target.user} password 'plain'")
         rules.write_text(f"host all {target.user} 127.0.0.1/32 {method}\n" + before, encoding="utf-8")
         try:
             await database.execute("select pg_reload_conf()")
@@ -268,7 +296,7 @@ async def test_a_login_that_proves_little_from_another_machine(
             async with connected(settings, name="test", read_only=True) as connection, view(database) as seen:
                 rows = await ACCESS.find(replace(seen, connection=connection, settings=other, role=str(target.user)))
             system_user = database.connection.get_server_version().major >= 16
-            assert [one.code for one in rows if one.code == "login.weak"] == (found if system_user else [])
+            assert [one.code for one in rows if one.code.startswith("login.")] == (found if system_user else [])
         finally:
             rules.write_text(before, encoding="utf-8")
             await database.execute("select pg_reload_conf()")

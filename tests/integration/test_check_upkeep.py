@@ -108,6 +108,19 @@ async def test_a_table_that_autovacuum_has_left_alone(
             assert codes(await look(database, "autovacuum", policy="", **limits)) == []
 
 
+async def test_the_most_that_a_threshold_can_be(database: Database) -> None:
+    """From PostgreSQL 18 on."""
+    if database.connection.get_server_version().major < 18:
+        return
+    async with altered(database, "autovacuum_naptime = '1d'"):
+        await dead(database, 5000, "autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_max_threshold = 1000")
+        limits: dict[str, Any] = {"dead": 1000, "behind_after": 0.0}
+        found = only(await look(database, "autovacuum", policy="", **limits), "autovacuum.behind")
+        assert "where autovacuum begins at 1,000" in found.fact
+        await database.execute("alter table t set (autovacuum_vacuum_max_threshold = -1)")
+        assert codes(await look(database, "autovacuum", policy="", **limits)) == []
+
+
 async def test_what_our_own_run_has_just_deleted_is_not_behind(database: Database) -> None:
     async with altered(database, "autovacuum_naptime = '1d'"):
         await make(database, POLICY + "[vacuum]\ndead_rows = 100000000\n")

@@ -25,13 +25,18 @@ with counted as (
     select c.oid, n.nspname as schema, c.relname as name,
            coalesce(pg_catalog.pg_stat_get_dead_tuples(c.oid), 0) as dead,
            greatest(pg_catalog.pg_stat_get_last_vacuum_time(c.oid), pg_catalog.pg_stat_get_last_autovacuum_time(c.oid)) as last,
-           coalesce(o.threshold, pg_catalog.current_setting('autovacuum_vacuum_threshold')::float8)
-           + coalesce(o.scale, pg_catalog.current_setting('autovacuum_vacuum_scale_factor')::float8) * greatest(c.reltuples, 0) as threshold
+           -- From PostgreSQL 18 on there is a most, which -1 turns off.
+           least(
+               coalesce(o.threshold, pg_catalog.current_setting('autovacuum_vacuum_threshold')::float8)
+               + coalesce(o.scale, pg_catalog.current_setting('autovacuum_vacuum_scale_factor')::float8) * greatest(c.reltuples, 0),
+               nullif(coalesce(o.most, pg_catalog.current_setting('autovacuum_vacuum_max_threshold', true)::float8), -1)
+           ) as threshold
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     cross join lateral (
         select max(t.option_value::float8) filter (where t.option_name = 'autovacuum_vacuum_threshold') as threshold,
                max(t.option_value::float8) filter (where t.option_name = 'autovacuum_vacuum_scale_factor') as scale,
+               max(t.option_value::float8) filter (where t.option_name = 'autovacuum_vacuum_max_threshold') as most,
                bool_or(t.option_name = 'autovacuum_enabled' and not t.option_value::boolean) as off
         from pg_catalog.pg_options_to_table(c.reloptions) t
     ) as o
