@@ -178,9 +178,7 @@ async def test_connections_that_are_kept_for_others_count_as_taken(tmp_path: Pat
             taken = [await connect(server, "postgres") for _ in range(8)]
             try:
                 examination = await check(database, target=target)
-                assert (
-                    "of the 10 connections that this role may share" in only(examination, "server.connections").fact
-                )
+                assert "of the 10 connections that this role may share" in only(examination, "server.connections").fact
                 assert "server.connections" not in {one.code for one in (await check(database)).findings}
             finally:
                 for one in taken:
