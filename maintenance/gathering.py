@@ -84,7 +84,9 @@ async def gathered(settings: Settings) -> Situation:
             pause=None if pause is None else str(pause),
             runs=tuple(await ledger.told(MOST_RUNS, MOST_STEPS)) if known else (),
             latest=tuple(latest),
-            begun=await _begun(connection, {run.name for run in (*latest, *scheduled)}) if known else (),
+            begun=await _begun(connection, {*(run.name for run in latest), *(run.name for run in scheduled)})
+            if known
+            else (),
             lags=await _lags(connection, as_of) if known else (),
             next_runs=scheduled,
             unscheduled=None

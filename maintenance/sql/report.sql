@@ -140,6 +140,10 @@ select sum(coalesce(nullif(pg_catalog.pg_stat_get_live_tuples(c.oid), 0)::float8
 from pg_catalog.pg_class c
 where c.oid = any ($1::oid[]);
 
+-- name: cron_zone
+-- Of its hours; versions that have no such setting read them in GMT.
+select coalesce(nullif(pg_catalog.current_setting('cron.timezone', true), ''), 'GMT');
+
 -- name: cron_jobs
 -- What the policy's compiler has put there, and whatever else calls it.
 select coalesce(j.jobname::text, 'job ' || j.jobid) as name, j.schedule, pg_catalog.current_database()::text as database
