@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from maintenance.bands import Band
-from maintenance.console import coloured, grid_of, show_grid
+from maintenance.console import coloured, grid_of, show_grid, tell
 from maintenance.findings import Severity
 from maintenance.report.figures import ago, amount, figure, instant, span, table
 from maintenance.report.situation import Gauge, Situation
@@ -26,7 +26,7 @@ def show_situation(console: Console, situation: Situation) -> None:
     found = standing(situation)
     console.print(f"{found.state}{':' if found.reasons else '.'}", style=_STATES[found.state])
     for reason in found.reasons:
-        console.print(f"- {escape(reason)}")
+        tell(console, f"- {escape(reason)}")
     _show_lags(console, situation)
     if situation.gauges:
         console.print(f"\nHealth: {health_line(situation.gauges)}")
@@ -106,6 +106,6 @@ def _show_findings(console: Console, situation: Situation) -> None:
     console.print(f"Findings: {told or 'none'}{unseen}." + (" `check` has the remedies." if situation.findings else ""))
     for finding in situation.findings[:_MOST]:
         about = f"{table(finding.subject)}: " if finding.subject else ""
-        console.print(f"[{_SEVERITIES[finding.severity]}]{finding.severity}[/] " + escape(f"{about}{finding.fact}"))
+        tell(console, f"[{_SEVERITIES[finding.severity]}]{finding.severity}[/] " + escape(f"{about}{finding.fact}"))
     if len(situation.findings) > _MOST:
         console.print(f"and {len(situation.findings) - _MOST} more")

@@ -10,6 +10,7 @@ from maintenance.amounts import size
 from maintenance.budget import roughly
 from maintenance.console import overdue, short
 from maintenance.errors import UsageError
+from maintenance.lines import line
 from maintenance.models import (
     RunStatus,
     StepStatus,
@@ -124,9 +125,9 @@ def _rest(title: str, tables: Iterable[tuple[str, str]]) -> str:
 
 def _escaped(text: str) -> str:
     """The text as Markdown and HTML show it, on one line: no name can become markup, a cell or a mention."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", line)
+    told = " ".join(line(text).split())
+    told = told if len(told) <= _LONGEST else f"{told[:_LONGEST]}..."
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", told)
 
 
 def _expected(step: Step) -> str:
