@@ -130,8 +130,8 @@ def _lags(situation: Situation) -> Iterator[str]:
         yield f"{lag.task} of {table(lag.table)} is {_behind(lag, now)}"
     if len(behind) > 3:
         yield f"{len(behind) - 3} more rules are behind by more than {span(most)}"
-    # A lag of 0 says nothing of what came to be due since. An objective of an hour is judged as a run ends: that a nightly
-    # run's figure is older is no news.
+    # A lag of 0 says nothing of what came to be due since. An objective of an hour is judged as a run ends: that the
+    # figure of a nightly run is older is no news.
     old = [lag for lag in lags if lag not in behind and (now - lag.at).total_seconds() > max(most, _OLD)]
     if old:
         oldest = min(old, key=lambda lag: lag.at)
