@@ -129,7 +129,7 @@ async def test_no_line_of_the_service_is_a_command_to_the_runner(runner: Runner,
         done = await maintained(runner, fleet, schedule=DAILY, MAINTENANCE_BUDGET=budget)
         first, *lines = done.stdout.splitlines()
         token = first.removeprefix("::stop-commands::")
-        assert re.fullmatch("[0-9a-f]{64}", token)
+        assert re.fullmatch("[0-9a-f]{32}", token)
         tokens.add(token)
         stopped = lines[: lines.index(f"::{token}::")]
         assert any("daily-cleanup" in line for line in stopped)
