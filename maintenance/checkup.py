@@ -19,7 +19,8 @@ from maintenance.check.view import Unseen
 from maintenance.console import short
 from maintenance.documents import Document
 from maintenance.errors import UsageError
-from maintenance.findings import Finding, Severity, printable
+from maintenance.findings import Finding, Severity
+from maintenance.lines import line
 from maintenance.settings import Settings
 
 _MOST = 5
@@ -93,7 +94,7 @@ def _cure(cure: str | None) -> str:
 
 
 def _say(console: Console, word: str, colour: str, text: str) -> None:
-    text = printable(text)
+    text = " ".join(line(text).split())
     if not console.is_terminal:
         console.print(Text(f"{word:<7} {text}"), soft_wrap=True)
         return
@@ -114,7 +115,7 @@ def _summary(examination: Examination) -> str:
     )
     unseen = f"; {len(examination.unseen):,} could not be looked at" if examination.unseen else ""
     seen = told if examination.looks else f"nothing was looked at, so nobody knows how it is; {told}"
-    return printable(f"Check of {examination.database}: {seen}{unseen}.")
+    return line(f"Check of {examination.database}: {seen}{unseen}.")
 
 
 def _write(path: Path, text: str) -> None:

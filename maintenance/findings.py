@@ -31,8 +31,3 @@ class Finding:
     """The SQL that cures it, never applied by itself; None where no statement would."""
     risky: bool = False
     """Whether the cure takes away what somebody may still need, so that a script leaves it to the reader."""
-
-
-def printable(text: str) -> str:
-    """The text on one line, without what a terminal would obey: names may have any character."""
-    return "".join(one if one.isprintable() else "?" for one in " ".join(text.split()))

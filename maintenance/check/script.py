@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from maintenance.check.examination import Examination
-from maintenance.findings import Finding, printable
+from maintenance.findings import Finding
+from maintenance.lines import line as plain_line
 
 _HEAD = """\
 Cures for what `python -m maintenance check` found on database {database}{at}. Read each before you run it:
@@ -65,7 +66,7 @@ def _patient(cure: str) -> str:
 
 def _line(text: str) -> str:
     """Text that cannot end the comment it stands in."""
-    return printable(text)
+    return " ".join(plain_line(text).split())
 
 
 def _comment(text: str) -> str:
