@@ -158,7 +158,7 @@ def show_history(console: Console, runs: list[Run]) -> None:
         return
     grid = grid_of(("run", "right"), "name", "by", "started (UTC)", ("time", "right"), ("rows", "right"), "ended")
     for run in runs:
-        time = span((run.ended_at - run.started_at).total_seconds()) if run.ended_at else ""
+        time = span(run.spent) if run.ended_at else ""
         reason = "" if run.stop_reason in (None, StopReason.DONE) else f" ({coloured(run.stop_reason)})"
         grid.add_row(
             str(run.id), escape(line(run.name)), escape(line(run.scheduler)), f"{run.started_at:%Y-%m-%d %H:%M}", time,
