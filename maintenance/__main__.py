@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 import traceback
@@ -64,7 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser(_VERBS).parse_args(arguments)
     try:
         _look_at_summary(options)
-        return int(options.verb(options))
+        code = int(options.verb(options))
+        sys.stdout.flush()
+        return code
+    except OSError as error:
+        return _unwritable(error)
     except KeyboardInterrupt:
         sys.stderr.write("stopped by Ctrl-C; what was committed stays, the next run goes on from there\n")
         return _CTRL_C
@@ -78,6 +83,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, LeaseHeld):
             return EXIT_CODES[RunStatus.SKIPPED]
         return _FAILED if isinstance(error, ArchiveError | ConnectionLost | StatementRefused) else _WRONG_USE
+
+
+def _unwritable(error: OSError) -> int:
+    """Standard output cannot be written: a reader who has closed the pipe has seen enough, all else is told.
+
+    https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    """
+    if not isinstance(error, BrokenPipeError):
+        sys.stderr.write(f"error: what was to be shown cannot be written ({error.strerror}); what was done is done.\n")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _FAILED
 
 
 def _plan(options: argparse.Namespace) -> int:

@@ -20,8 +20,9 @@ The database is the one of libpq's variables: PGHOST, PGPORT, PGDATABASE, PGUSER
 PGSSLROOTCERT. Our own settings start with MAINTENANCE_:
 {settings}
 
-Exit codes: 0 all done; 1 a step failed, or check found an error; 2 wrong use, settings or policy; 3 stopped with work
-left (budget, lock, guard, lag, paused); 4 skipped, another run holds the lease."""
+Exit codes: 0 all done; 1 a step failed or left something for longer than lag_objective, the connection was lost, or
+check found an error; 2 wrong use, settings or policy, or no connection to begin with; 3 stopped with work left (budget,
+lock, guard, lag, paused); 4 skipped, another run holds the lease."""
 
 
 def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:

@@ -33,7 +33,7 @@ class Overdue:
         """The lag as the step begins; None where nobody knows.
 
         What came to be due since a rule of age was last done is no older than that. Of other rules a violation is known
-        only where an earlier run could not mend it.
+        only where an earlier run could not mend it, and that there is none is not known at all.
         """
         if self.step.lag_at_a_glance:
             try:
@@ -45,7 +45,7 @@ class Overdue:
                     raise
         if not self.step.deletes or self.past is None:
             return None
-        return self._standing if self.past.unfinished or self.step.ages else 0.0
+        return self._standing if self.past.unfinished or self.step.ages else None
 
     async def after(self, connection: Connection, verdict: Verdict) -> float | None:
         """The lag as the step ended, 0 where it left nothing; None where nobody knows, or no rule stands behind it.
@@ -60,7 +60,8 @@ class Overdue:
         except asyncpg.PostgresError:
             if connection.is_closed():
                 raise
-            lag = None
+            # It wanted to look, so it may have left something, done or not.
+            return self._standing
         if lag is not None:
             return lag
         return 0.0 if done else self._standing

@@ -123,6 +123,11 @@ class Attempt:
                 f"{target} did not answer within {self.seconds:g} s; check PGHOST, PGPORT, the firewall, "
                 "or raise MAINTENANCE_CONNECT_TIMEOUT."
             )
+        if isinstance(error, FileNotFoundError | ConnectionRefusedError) and target.host.startswith("/"):
+            return DatabaseError(
+                f"No server listens at {target.host}/.s.PGSQL.{target.port} ({error.strerror or error}); check PGHOST, "
+                "which is the folder of a Unix socket, and PGPORT, or start the server."
+            )
         if error.filename is not None or isinstance(error, FileNotFoundError | PermissionError):
             return DatabaseError(
                 f"A file for the connection to {target} cannot be read ({error}), so the login was not sent; check "

@@ -134,9 +134,11 @@ class Witnesses(Witness):
             try:
                 call(witness)
             except (Exception, SystemExit) as error:
-                # SystemExit is how rich ends a program whose reader has closed the pipe.
-                if index not in self._failed:
-                    self._failed.add(index)
+                if index in self._failed:
+                    continue
+                self._failed.add(index)
+                # SystemExit is how rich ends a program whose reader has closed the pipe: he has seen enough.
+                if not isinstance(error, SystemExit):
                     _LOG.warning(
                         "What watches the run is in trouble, the run goes on without it: %s: %r",
                         type(witness).__name__,

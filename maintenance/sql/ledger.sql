@@ -224,10 +224,16 @@ where task = any ($1::text[]) and began_at is not null and bytes_before is not n
 order by task, table_name, id desc;
 
 -- name: deletions
-select distinct on (table_name) table_name, deleted, rows, run_id
-from maintenance.step
-where deleted is not null
-order by table_name, id desc;
+-- Not where a later step of the table died, or is at work: what the server counted of it nobody can tell from others' deletes.
+select distinct on (s.table_name) s.table_name, s.deleted, s.rows, s.run_id
+from maintenance.step s
+where s.deleted is not null
+  and not exists (
+      select from maintenance.step later
+      where later.table_name = s.table_name and later.id > s.id and later.began_at is not null and later.deleted is null
+        and (later.rows > 0 or later.status = 'running' or (later.status = 'interrupted' and later.stop_reason = 'error'))
+  )
+order by s.table_name, s.id desc;
 
 -- name: deleted
 select pg_catalog.pg_stat_get_tuples_deleted($1::oid);

@@ -85,12 +85,18 @@ select from only {table} as {alias} where {column} operator(pg_catalog.<) $1::{t
 select from only {table};
 
 -- name: overdue
--- By the clock of the run's cutoff. One look into an index where there is one. An infinite moment has no age.
-select pg_catalog.date_part('epoch', $1::{type}::timestamp operator(pg_catalog.-) {column}::timestamp)
-from {only} {table} as {alias}
-where {column} operator(pg_catalog.<) $1::{type} and pg_catalog.isfinite({column}) and {where}
-order by {column}
-limit 1;
+-- By the clock of the run's cutoff, in seconds; null if nothing is due. One look into an index where there is one. An infinite
+-- moment has no age: -1 says that there is nothing else.
+select coalesce(
+    (select pg_catalog.date_part('epoch', $1::{type}::timestamp operator(pg_catalog.-) {column}::timestamp)
+     from {only} {table} as {alias}
+     where {column} operator(pg_catalog.<) $1::{type} and pg_catalog.isfinite({column}) and {where}
+     order by {column}
+     limit 1),
+    case when exists (
+        select from {only} {table} as {alias} where {column} operator(pg_catalog.=) '-infinity'::{type} and {where}
+    ) then -1 end
+);
 
 -- name: any_own_function
 -- What is not immutable may read tables.

@@ -87,16 +87,20 @@ class RetentionStep(Step):
         return self.empties
 
     async def lag(self, connection: Connection, *, done: bool) -> float | None:
-        """How long the policy has wanted the oldest row gone; 0 after a pass that left none."""
+        """How long the policy has wanted the oldest row gone; 0 after a pass that left none, None if it has no age."""
         if done:
             return 0.0
         overdue: float | None = await connection.fetchval(self.expired.sql("overdue"), self.expired.bound)
-        return 0.0 if overdue is None else overdue
+        if overdue is None:
+            return 0.0
+        return overdue if overdue >= 0 else None
 
     async def _something_stays(self, connection: Connection) -> bool:
         if self.whole.table == self.table:
-            begin = max(await blocks(connection, self.oid) - _END, 0)
-            if await connection.fetchval(self.whole.sql("stays_at_end"), self.whole.bound, (begin, 0)):
+            # A partitioned table has no blocks of its own.
+            end = await blocks(connection, self.oid)
+            begin = (max(end - _END, 0), 0)
+            if end and await connection.fetchval(self.whole.sql("stays_at_end"), self.whole.bound, begin):
                 return True
         return bool(await connection.fetchval(self.whole.sql("something_stays"), self.whole.bound))
 

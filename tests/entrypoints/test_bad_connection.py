@@ -194,3 +194,10 @@ async def in_recovery(environment: dict[str, str]) -> None:
                 return
         time.sleep(0.1)
     pytest.fail("the server did not come back as a standby")
+
+
+async def test_a_unix_socket_where_nobody_listens_is_called_that(database: Database) -> None:
+    database.write_policy("")
+    done = await database.cli("plan", PGHOST=str(database.folder), PGPORT="1")
+    assert done.returncode == 2
+    assert f"No server listens at {database.folder}/.s.PGSQL.1 (No such file or directory); check PGHOST" in done.stderr

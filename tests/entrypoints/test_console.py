@@ -6,7 +6,11 @@ import asyncio
 import os
 import pty
 import re
+import shlex
 import subprocess
+from pathlib import Path
+
+import pytest
 
 from tests.databases import Database
 from tests.sessions import all_waiting, application, counted, locked
@@ -145,3 +149,23 @@ async def test_json_on_a_terminal_is_a_bare_document(fleet: Database) -> None:
     shown = await on_terminal(fleet, "run", "--json")
     assert ESCAPE not in shown
     assert (shown[0], shown.rstrip()[-1]) == ("{", "}")
+
+
+@pytest.mark.parametrize("words", [("plan",), ("plan", "--json"), ("run", "retention"), ("report", "--json")])
+async def test_a_reader_who_has_seen_enough_hears_nothing_more(fleet: Database, words: tuple[str, ...]) -> None:
+    command = f"{shlex.join(fleet.command(*words))} | head -c 1"
+    done = await asyncio.to_thread(
+        subprocess.run, command, shell=True, env=fleet.environment, cwd=fleet.folder, capture_output=True, text=True
+    )
+    assert done.stderr == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+async def test_an_output_that_is_full_is_told(fleet: Database) -> None:
+    command = f"{shlex.join(fleet.command('plan', '--json'))} > /dev/full"
+    done = await asyncio.to_thread(
+        subprocess.run, command, shell=True, env=fleet.environment, cwd=fleet.folder, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (
+        1, "error: what was to be shown cannot be written (No space left on device); what was done is done.\n",
+    )  # fmt: skip

@@ -68,7 +68,7 @@ def test_each_timer_is_indexed_with_its_schedule_from_the_settings(name: str, sc
 
 
 def test_the_app_has_these_functions_and_no_others() -> None:
-    http = {"start_run", "list_runs", "show_run", "pause_runs", "resume_runs", "health"}
+    http = {"start_run", "list_runs", "show_run", "pause_runs", "resume_runs", "health", "report"}
     assert set(FUNCTIONS) == {"daily_cleanup", "weekly_vacuum", "continue_run", "give_up_run", *http}
 
 

@@ -45,8 +45,8 @@ async def collector() -> AsyncIterator[Collector]:
 
 
 def shape(text: str) -> str:
-    """What is printed, without the times that differ."""
-    return re.sub(r"\d+\.\d+ s", "s", text)
+    """What is printed, without the times that differ and the widths that follow from them."""
+    return " ".join(re.sub(r"[\d.]+ m?s\b", "s", text).replace("─", "").split())
 
 
 def documented(chapter: str, column: int) -> dict[str, set[str]]:

@@ -113,6 +113,19 @@ async def test_partitions_and_their_guards_and_operators_of_another_schema(odd: 
         assert (run.status, run.rows, empty.rows) == (RunStatus.SUCCEEDED, 1, 1)
 
 
+async def test_retention_of_a_partitioned_table_needs_no_more_than_its_grants(odd: Database) -> None:
+    await odd.execute(
+        """create table child (id int, at timestamptz not null) partition by range (at);
+        create table child_a partition of child for values from ('2000-01-01') to ('2001-01-01');
+        create table child_b partition of child for values from ('2001-01-01') to ('2200-01-01');
+        insert into child values (1, '2000-02-01'), (2, '2001-02-01'), (3, now())"""
+    )
+    odd.write_policy('[[retention]]\ntable = "child"\ncolumn = "at"\nkeep = "30 days"\n')
+    async with member(odd, NAME, least(await asked(odd))) as plain:
+        run = await odd.run("retention", target=plain)
+        assert (run.status, run.rows) == (RunStatus.SUCCEEDED, 2), run.error
+
+
 async def test_before_17_the_owners_stand_for_maintain_and_may_be_left_out(
     odd: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,25 @@ async def test_what_we_delete_ourselves_is_not_taken_for_others(database: Databa
     assert (third.rows, third.steps[0].note) == (0, None)
 
 
+async def test_what_a_killed_run_deleted_is_not_taken_for_others(database: Database) -> None:
+    await database.execute(_EVENTS.replace("i <= 100", "i <= 2000"))
+    first = await database.run("retention", policy=_RULE)
+    assert first.rows == 2000
+    # As a kill leaves it: rows went, one batch was rolled back and counted all the same, and nobody wrote an end.
+    await database.execute(
+        "update events set at = now() - interval '50 days' where id between 3000 and 6000;"
+        "delete from events where id between 3000 and 4500"
+    )
+    await database.execute("begin; delete from events where id between 4501 and 6000; rollback")
+    await database.execute(
+        "insert into maintenance.run (name, status, scheduler, as_of) values ('retention', 'running', 'test', now());"
+        "insert into maintenance.step (run_id, task, table_name, strategy, rule, summary, status, rows, began_at)"
+        " select 2, task, table_name, strategy, rule, summary, 'running', 1501, now() from maintenance.step"
+    )
+    await _flushed(database)
+    assert (await database.run("retention")).steps[0].note is None
+
+
 async def test_counters_that_began_anew_say_nothing(database: Database) -> None:
     await database.execute(_EVENTS)
     await database.run("retention", policy=_RULE)

@@ -223,11 +223,13 @@ begin
     end if;
 end $$;
 
--- For how long the rule of a step has not been done: since it last was or, where it never was, since it was first tried.
+-- For how long the rule of a step has not been done: since it last was or, where it never was, since it was first tried. Null where
+-- the clock has gone back since.
 create or replace function maintenance.cron_standing(p_step bigint, p_as_of timestamptz, out seconds double precision, out unfinished boolean)
 language sql stable
 begin atomic
-    select pg_catalog.date_part('epoch', p_as_of - coalesce(max(r.as_of) filter (where s.status = 'succeeded'), min(r.as_of))),
+    select pg_catalog.date_part('epoch', p_as_of - nullif(least(
+               coalesce(max(r.as_of) filter (where s.status = 'succeeded'), min(r.as_of)), p_as_of), p_as_of)),
            (pg_catalog.array_agg(s.status order by s.id desc))[1] not in ('succeeded', 'absent')
     from maintenance.step own
     join maintenance.step s on s.task = own.task and s.table_name = own.table_name and s.rule = own.rule and s.id < own.id
@@ -310,7 +312,7 @@ begin
     v_lag := case status when 'absent' then null when 'succeeded' then 0 else v_past.seconds end;
     execute maintenance.cron_say('end_step') using p_step, status, reason, v_note, case when reason <> 'done' then message end, state,
         null::bigint, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() - v_began), 0::double precision, 0::bigint, null::bigint,
-        case when v_past.unfinished or p_rule.task = 'retention' then v_past.seconds when v_past.seconds is not null then 0 end, v_lag;
+        case when v_past.unfinished or p_rule.task = 'retention' then v_past.seconds end, v_lag;
     if missed is null and v_lag > pg_catalog.date_part('epoch', p_rule.lag_objective) then
         missed := pg_catalog.format(maintenance.cron_say('overdue'), p_rule.task, v_name, p_rule.rule,
                                     pg_catalog.date_trunc('minute', pg_catalog.justify_hours(pg_catalog.make_interval(secs => v_lag))), p_rule.lag_objective)
