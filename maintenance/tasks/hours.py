@@ -80,7 +80,7 @@ class Term:
         """What to raise where the window has ended a statement."""
         return GaveWay(
             f"its window {self.window} closed before it was done, after {spelled(self.whole)}; nothing is lost, and a "
-            "run at the beginning of the window has more time for it", "budget",
+            "run at the beginning of the window has more time for it", "budget", cut=True,
         )  # fmt: skip
 
     def _over(self, needed: float) -> str:

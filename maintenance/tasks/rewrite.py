@@ -89,7 +89,7 @@ class ShrinkStep(Step):
                     raise
                 raise GaveWay(
                     f"it was not over within max_lock ({spelled(self.max_lock)}) and taken back, so the table is as it "
-                    "was; the next run expects it to take longer", "budget",
+                    "was; the next run expects it to take longer", "budget", cut=True,
                 ) from error  # fmt: skip
             else:
                 return before

@@ -178,6 +178,7 @@ async def test_a_second_vacuum_is_not_begun_where_the_first_took_longer_than_is_
     assert "removed none of 10 dead rows to speak of" in message
     assert "and for another VACUUM " in message
     assert "is left of the budget, and it is expected to take about 3 s" in message
+    assert ended(await database.run("vacuum", budget=6)) == _DONE, "what it waited is not taken for what it needs"
 
 
 async def test_rows_that_die_while_it_goes_on_are_not_taken_for_rows_that_it_left(database: Database) -> None:
@@ -273,3 +274,20 @@ def test_only_what_began_before_is_before_however_often_the_numbers_went_round()
         holder = Holder(kind=Kind.SESSION, name="1", pid=1, age=1, xmin=xmin)
         assert holder.before(epoch + xid) is earlier
     assert not Holder(kind=Kind.SESSION, name="1", pid=1).before(100)
+
+
+async def test_old_multixacts_are_frozen_whoever_looks_back_as_far_as_the_table(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pinned, "PATIENCE", 0.4)
+    await made(database, 1)
+    async with application(database) as reader:
+        await reader.execute("begin isolation level repeatable read; select from pg_class")
+        async with application(database) as first, application(database) as second:
+            await first.execute("begin; select from t for key share")
+            for _ in range(12):
+                await second.execute("begin; select from t for key share; commit")
+            await first.execute("commit")
+        run = await database.run("vacuum", policy="[vacuum]\nxid_age = 10\n")
+    assert ended(run) == _DONE, step(run, "vacuum").error
+    assert await database.values("select mxid_age(relminmxid) <= 10 from pg_class where relname = 't'") == [True]
