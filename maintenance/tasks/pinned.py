@@ -52,10 +52,14 @@ class Pin:
     def __str__(self) -> str:
         first = self.holders[0]
         if self.freezing:
-            return f"{self.changes.age:,} transactions since the last freeze, and {first} may look back nearly as far"
+            old = f"{self.changes.age:,} transactions since the last freeze"
+            return f"{old}, and {first} may look back nearly as far, so it would stay as old"
         kept = self.changes.kept(first)
         share = "all of them" if kept >= 1 else f"about {kept:.0%} of them"
-        return f"{self.changes.dead:,} dead rows, and {first} may still look at {share}"
+        return (
+            f"{self.changes.dead:,} dead rows, and {first} may still look at {share}, so little or nothing would go, and "
+            "the table grows meanwhile"
+        )
 
     @property
     def remedy(self) -> str:
@@ -109,10 +113,7 @@ async def unpinned(
 
     _, ended = await _gone(term, in_the_way)
     if pinned is not None:
-        raise ended(
-            f"{what} of {table} was not begun: it has {pinned}, so little or nothing would go, and the table grows "
-            f"meanwhile; {pinned.remedy}"
-        )
+        raise ended(f"{what} of {table} was not begun: it has {pinned}; {pinned.remedy}")
 
 
 async def vacuumed(
@@ -149,6 +150,9 @@ async def vacuumed(
         try:
             await term.limit(needed=took)
         except GaveWay as error:
+            why = await _unseen(connection)
+            if why is not None:
+                raise Blocked(f"{vain}: {why}") from error
             raise GaveWay(f"{vain}, and for another VACUUM {error}", error.reason) from error
     raise AssertionError("unreachable: the second one returns or raises")
 
@@ -164,11 +168,15 @@ async def _held(term: Term, before: int, vain: str, *, again: bool) -> None:
     if found:
         raise ended(f"{vain}: {found[0]} looks back further; {found[0].remedy}")
     if again:
-        transactions = await deferred(connection)
-        why = _NOBODY if await sees_all(connection) else _UNSEEN
-        if transactions:
-            why = f"the server's vacuum_defer_cleanup_age = {transactions:,} keeps what is younger; set it to 0"
-        raise Blocked(f"{vain}: {why}")
+        raise Blocked(f"{vain}: {await _unseen(connection) or _NOBODY}")
+
+
+async def _unseen(connection: Connection) -> str | None:
+    """What may hold the horizon back though nobody is seen; None if nothing."""
+    transactions = await deferred(connection)
+    if transactions:
+        return f"the server's vacuum_defer_cleanup_age = {transactions:,} keeps what is younger; set it to 0"
+    return None if await sees_all(connection) else _UNSEEN
 
 
 async def _gone(
@@ -188,11 +196,11 @@ async def _gone(
 
 
 def _no_time(message: str) -> GaveWay:
-    return GaveWay(f"{message}; he may be gone soon, but there was no more time to wait for that", "budget")
+    return GaveWay(f"{message} (he may be gone soon, but there was no more time to wait for that)", "budget")
 
 
 def _come_and_go(message: str) -> GaveWay:
-    return GaveWay(f"{message}; that is expected to be over soon, and the next run tries again", "lock")
+    return GaveWay(f"{message} (that is expected to be over soon, and the next run tries again)", "lock")
 
 
 def _lasts(connection: Connection, holder: Holder) -> bool:

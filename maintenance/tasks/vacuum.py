@@ -152,7 +152,10 @@ def _held(in_the_way: tuple[Holder, ...], row: Record, survey: Survey, rule: Vac
     # Autovacuum's own ANALYZE is over soon, and never blocks one.
     found = [holder for holder in in_the_way if holder.kind is not Kind.AUTOVACUUM]
     pinned = pin(found, table, max_age=rule.xid_age if _is_aged(rule, row) else None)
-    return "" if pinned is None else f"; blocked while {pinned.holders[0]} may still look at them"
+    if pinned is None:
+        return ""
+    sees = "look back nearly as far" if pinned.freezing else "still look at them"
+    return f"; blocked while {pinned.holders[0]} may {sees}"
 
 
 async def _sizes(survey: Survey, oids: list[int]) -> dict[int, int]:

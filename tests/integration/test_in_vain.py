@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,19 @@ async def test_a_second_vacuum_is_not_begun_where_the_first_took_longer_than_is_
     assert ended(await database.run("vacuum", budget=6)) == _DONE, "what it waited is not taken for what it needs"
 
 
+async def test_where_nobody_is_seen_and_a_second_vacuum_does_not_fit_it_is_blocked_all_the_same(
+    database: Database,
+) -> None:
+    await made(database, vacuumed=False)
+    await database.execute(f"{_SLOW}; create index on t (slow(n))")
+    await Ledger(database.connection).install()
+    async with role(database, *LEDGER_GRANTS, "alter table t owner to {role}") as plain, reading(database):
+        await died(database, 10)
+        run = await database.run("vacuum", policy=_POLICY, budget=6, target=plain)
+    assert ended(run) == _BLOCKED
+    assert "GRANT pg_read_all_stats to it" in (step(run, "vacuum").error or "")
+
+
 async def test_rows_that_die_while_it_goes_on_are_not_taken_for_rows_that_it_left(database: Database) -> None:
     await Ledger(database.connection).install()
     slowly = ("alter role {role} set vacuum_cost_delay = 20", "alter role {role} set vacuum_cost_limit = 20")
@@ -268,6 +282,13 @@ def test_where_the_clock_was_set_back_behind_the_last_vacuum_nobody_is_blamed() 
     assert pinned.pin([passing], Changes(dead=1000, age=10, seconds=0.001)) is not None
 
 
+def test_only_a_result_tells_whether_multixacts_can_be_frozen() -> None:
+    holder = Holder(kind=Kind.SESSION, name="1", pid=1, seconds=60.0, age=2000)
+    old = Changes(dead=0, age=2000, multixact_age=2000, seconds=60.0)
+    assert pinned.pin([holder], old, max_age=1000) is None
+    assert pinned.pin([holder], replace(old, multixact_age=0), max_age=1000) is not None
+
+
 def test_only_what_began_before_is_before_however_often_the_numbers_went_round() -> None:
     epoch = 3 * 2**32
     for xmin, xid, earlier in ((99, 100, True), (100, 100, False), (101, 100, False), (2**32 - 1, 5, True)):
@@ -276,7 +297,7 @@ def test_only_what_began_before_is_before_however_often_the_numbers_went_round()
     assert not Holder(kind=Kind.SESSION, name="1", pid=1).before(100)
 
 
-async def test_old_multixacts_are_frozen_whoever_looks_back_as_far_as_the_table(
+async def test_old_multixacts_are_frozen_even_if_that_makes_the_table_no_younger_in_transactions(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pinned, "PATIENCE", 0.4)
@@ -289,5 +310,8 @@ async def test_old_multixacts_are_frozen_whoever_looks_back_as_far_as_the_table(
                 await second.execute("begin; select from t for key share; commit")
             await first.execute("commit")
         run = await database.run("vacuum", policy="[vacuum]\nxid_age = 10\n")
-    assert ended(run) == _DONE, step(run, "vacuum").error
+    assert ended(run) == _BLOCKED
+    message = step(run, "vacuum").error or ""
+    assert "froze next to nothing: " in message
+    assert " transactions since the last freeze, above xid_age = 10" in message
     assert await database.values("select mxid_age(relminmxid) <= 10 from pg_class where relname = 't'") == [True]
