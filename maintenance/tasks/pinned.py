@@ -57,8 +57,8 @@ class Pin:
         kept = self.changes.kept(first)
         share = "all of them" if kept >= 1 else f"about {kept:.0%} of them"
         return (
-            f"{self.changes.dead:,} dead rows, and {first} may still look at {share}, so little or nothing would go, and "
-            "the table grows meanwhile"
+            f"{self.changes.dead:,} dead rows, and {first} may still look at {share}, so little or nothing would go, "
+            "and the table grows meanwhile"
         )
 
     @property
