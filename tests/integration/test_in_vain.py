@@ -240,8 +240,9 @@ async def test_autovacuums_own_analyze_is_not_in_the_way_of_its_table_nor_ever_t
             await database.execute("vacuum busy")
             await database.execute("vacuum t")
             await database.execute("insert into busy select generate_series(1, 1000)")
+            analyzed = "select from pg_stat_progress_analyze where relid = 'busy'::regclass and phase like 'computing%'"
             for _ in range(300):
-                if await database.values("select pid from pg_stat_progress_analyze where phase like 'computing%'"):
+                if await database.connection.fetchval(f"select exists ({analyzed})"):
                     break
                 await asyncio.sleep(0.1)
             else:
