@@ -33,6 +33,7 @@ from maintenance.errors import (
     StatementRefused,
     UsageError,
 )  # fmt: skip
+from maintenance.lines import plain
 from maintenance.models import (
     RunStatus,
     StepStatus,
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         if options.json:
             _print_json(error_document(error))
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(plain(f"error: {error}\n"))
         _summarize(options, error)
         if isinstance(error, LeaseHeld):
             return EXIT_CODES[RunStatus.SKIPPED]
@@ -276,7 +277,7 @@ def _summarize(options: argparse.Namespace, told: Plan | Run | Exception) -> Non
         try:
             summary.append(options.summary, summary.of(told))
         except UsageError as error:
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(plain(f"error: {error}\n"))
 
 
 def _print_json(document: Document) -> None:

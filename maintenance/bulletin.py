@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from maintenance.bands import Band
-from maintenance.console import coloured, grid_of, show_grid
+from maintenance.console import coloured, grid_of, show_grid, tell
 from maintenance.findings import Severity
 from maintenance.report.figures import ago, amount, figure, instant, span, table
 from maintenance.report.situation import Gauge, Situation
-from maintenance.report.standing import State, allowed, standing
+from maintenance.report.standing import State, allowed, by_now, standing
 
 _MOST = 10
 _STATES = {State.WELL: "bold green", State.ATTENTION: "bold yellow", State.NOTHING: "bold"}
@@ -26,7 +26,7 @@ def show_situation(console: Console, situation: Situation) -> None:
     found = standing(situation)
     console.print(f"{found.state}{':' if found.reasons else '.'}", style=_STATES[found.state])
     for reason in found.reasons:
-        console.print(f"- {escape(reason)}")
+        tell(console, f"- {escape(reason)}")
     _show_lags(console, situation)
     if situation.gauges:
         console.print(f"\nHealth: {health_line(situation.gauges)}")
@@ -52,7 +52,7 @@ def _show_lags(console: Console, situation: Situation) -> None:
     if behind:
         grid = grid_of("table", "task", ("lag", "right"), "looked at")
         for lag in behind[:_MOST]:
-            style = "yellow" if lag.seconds > allowed(situation) else "default"
+            style = "yellow" if by_now(lag, situation.as_of) > allowed(situation) else "default"
             looked = f"{ago(lag.at, situation.as_of)}, run {lag.run_id}"
             grid.add_row(escape(table(lag.table)), lag.task, f"[{style}]{span(lag.seconds)}[/]", looked)
         console.print("\nRetention lag by rule: how long the oldest row left over had been due")
@@ -75,7 +75,7 @@ def _show_last(console: Console, situation: Situation) -> None:
         if run.stop_reason and run.stop_reason != "done":
             ended += f" ({run.stop_reason})"
         grid.add_row(
-            escape(run.name),
+            escape(run.title),
             str(run.id),
             ago(run.started_at, situation.as_of),
             amount(run.rows),
@@ -106,6 +106,6 @@ def _show_findings(console: Console, situation: Situation) -> None:
     console.print(f"Findings: {told or 'none'}{unseen}." + (" `check` has the remedies." if situation.findings else ""))
     for finding in situation.findings[:_MOST]:
         about = f"{table(finding.subject)}: " if finding.subject else ""
-        console.print(f"[{_SEVERITIES[finding.severity]}]{finding.severity}[/] " + escape(f"{about}{finding.fact}"))
+        tell(console, f"[{_SEVERITIES[finding.severity]}]{finding.severity}[/] " + escape(f"{about}{finding.fact}"))
     if len(situation.findings) > _MOST:
         console.print(f"and {len(situation.findings) - _MOST} more")

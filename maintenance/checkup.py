@@ -20,6 +20,7 @@ from maintenance.console import short
 from maintenance.documents import Document
 from maintenance.errors import UsageError
 from maintenance.findings import Finding, Severity
+from maintenance.lines import line
 from maintenance.settings import Settings
 
 _MOST = 5
@@ -93,6 +94,7 @@ def _cure(cure: str | None) -> str:
 
 
 def _say(console: Console, word: str, colour: str, text: str) -> None:
+    text = line(text)
     if not console.is_terminal:
         console.print(Text(f"{word:<7} {text}"), soft_wrap=True)
         return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
+from typing import IO, cast
 
 from rich import box
 from rich.console import Console
@@ -12,6 +14,7 @@ from rich.table import Table as Grid
 
 from maintenance.amounts import size
 from maintenance.budget import roughly, spelled
+from maintenance.lines import PlainOutput, line
 from maintenance.models import (
     RunStatus,
     StepStatus,
@@ -46,7 +49,14 @@ _COLOURS = {
 def open_console() -> Console:
     """Standard output, as wide as its terminal, or plain where there is none. NO_COLOR is honoured."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+    if console.is_terminal:
+        return console
+    return Console(highlight=False, width=PLAIN_WIDTH, file=cast("IO[str]", PlainOutput(sys.stdout)))
+
+
+def tell(console: Console, markup: str, style: str | None = None) -> None:
+    """A message: wrapped on a terminal, a single line elsewhere, so that no part of it can pass for a line of ours."""
+    console.print(line(markup), style=style, soft_wrap=not console.is_terminal)
 
 
 def show_plan(console: Console, plan: Plan) -> None:
@@ -60,7 +70,7 @@ def show_plan(console: Console, plan: Plan) -> None:
             rows = rows if step.transactional else ""
             time = "" if step.expected is None or step.expected < 1 else f"; {roughly(step.expected)}"
             what = step.summary + time if step.strategy == step.task else f"{step.strategy}: {step.summary}{time}"
-            grid.add_row(step.task, escape(short(str(step.table))), rows, escape(what))
+            grid.add_row(step.task, escape(short(str(step.table))), rows, escape(line(what)))
     if grid.row_count:
         show_grid(console, grid)
     else:
@@ -112,17 +122,17 @@ def show_run(console: Console, run: Run) -> None:
     _nothing_here(console, everything=bool(absent) and len(absent) == len(run.steps))
     for step in run.steps:
         if step.updated:
-            console.print(escape(f"{step.task} {short(step.table)}: {step.updated:,} rows corrected"))
+            tell(console, escape(f"{step.task} {short(step.table)}: {step.updated:,} rows corrected"))
         if step.paused >= _WORTH_TELLING:
-            console.print(escape(f"{step.task} {short(step.table)}: held back for {step.paused:.1f} s by [lag]"))
+            tell(console, escape(f"{step.task} {short(step.table)}: held back for {step.paused:.1f} s by [lag]"))
         if step.lag_after:
-            console.print(escape(f"{step.task} {short(step.table)}: {overdue(step)}"), style="yellow")
+            tell(console, escape(f"{step.task} {short(step.table)}: {overdue(step)}"), "yellow")
         if step.note and step not in absent and not _COUNTED.fullmatch(step.note):
-            console.print(escape(f"{step.task} {short(step.table)}: {step.note}"))
+            tell(console, escape(f"{step.task} {short(step.table)}: {step.note}"))
     if run.note:
-        console.print(escape(f"Note: {run.note}."))
+        tell(console, escape(f"Note: {run.note}."))
     _show_errors(console, run)
-    console.print(_sentence(run))
+    tell(console, _sentence(run))
 
 
 def _show_errors(console: Console, run: Run) -> None:
@@ -134,7 +144,7 @@ def _show_errors(console: Console, run: Run) -> None:
             said = (str(step.stop_reason or step.status), f"{step.error}{state}")
             tables.setdefault(said, []).append(f"{step.task} {short(step.table)}")
     for (reason, message), names in list(tables.items())[:_MOST_ERRORS]:
-        console.print(f"{coloured(reason)} {escape(', '.join(names))}: {escape(message)}")
+        tell(console, f"{coloured(reason)} {escape(', '.join(names))}: {escape(message)}")
     if len(tables) > _MOST_ERRORS:
         console.print(
             f"and {len(tables) - _MOST_ERRORS} more messages; `history --run {run.id} --json` has all of them"
@@ -151,7 +161,7 @@ def show_history(console: Console, runs: list[Run]) -> None:
         time = span((run.ended_at - run.started_at).total_seconds()) if run.ended_at else ""
         reason = "" if run.stop_reason in (None, StopReason.DONE) else f" ({coloured(run.stop_reason)})"
         grid.add_row(
-            str(run.id), escape(run.name), escape(run.scheduler), f"{run.started_at:%Y-%m-%d %H:%M}", time,
+            str(run.id), escape(line(run.name)), escape(line(run.scheduler)), f"{run.started_at:%Y-%m-%d %H:%M}", time,
             f"{run.rows:,}", f"{coloured(run.status)}{reason}",
         )  # fmt: skip
     show_grid(console, grid)
@@ -182,8 +192,8 @@ def overdue(step: StepResult) -> str:
 
 
 def short(table: str) -> str:
-    """The table without the schema that goes without saying."""
-    return table.removeprefix("public.")
+    """The table without the schema that goes without saying, on one line."""
+    return line(table.removeprefix("public."))
 
 
 def coloured(word: str) -> str:

@@ -45,14 +45,14 @@ _MOST_CURVES = 6
 """Of one plot: more cannot be told apart."""
 
 
-async def situation(settings: Settings) -> Situation:
-    """The situation now, with what a look at the server finds: half a minute at most.
+async def situation(settings: Settings, thresholds: Thresholds | None = None) -> Situation:
+    """The situation now, with what a look at the server finds: half a minute at most, where the thresholds do not say.
 
     Raises:
         MaintenanceError: as for a plan; LedgerError where this role may not read the ledger.
     """
     found = await gathered(settings)
-    examination = await examined_target(settings, Thresholds(budget=_LOOK, look=_LOOK / 3))
+    examination = await examined_target(settings, thresholds or Thresholds(budget=_LOOK, look=_LOOK / 3))
     unseen = tuple(f"{one.look}: {one.what}: {one.why}" for one in examination.unseen)
     return replace(found, findings=examination.findings, unseen=unseen)
 
@@ -84,7 +84,9 @@ async def gathered(settings: Settings) -> Situation:
             pause=None if pause is None else str(pause),
             runs=tuple(await ledger.told(MOST_RUNS, MOST_STEPS)) if known else (),
             latest=tuple(latest),
-            begun=await _begun(connection, [run.name for run in latest]) if known else (),
+            begun=await _begun(connection, {*(run.name for run in latest), *(run.name for run in scheduled)})
+            if known
+            else (),
             lags=await _lags(connection, as_of) if known else (),
             next_runs=scheduled,
             unscheduled=None
@@ -96,8 +98,8 @@ async def gathered(settings: Settings) -> Situation:
         )
 
 
-async def _begun(connection: Connection, names: list[str]) -> tuple[tuple[str, tuple[datetime, ...]], ...]:
-    rows = await connection.fetch(statement(_FILE, "begun"), names)
+async def _begun(connection: Connection, names: set[str]) -> tuple[tuple[str, tuple[datetime, ...]], ...]:
+    rows = await connection.fetch(statement(_FILE, "begun"), sorted(names))
     return tuple((row["name"], tuple(row["begun"])) for row in rows)
 
 
@@ -173,4 +175,8 @@ async def _rows(connection: Connection, bounds: RowBounds) -> tuple[float | None
         return None, "there is no such table here"
     oids = [leaf.oid for leaf in relation.leaves]
     rows: float | None = await connection.fetchval(statement(_FILE, "estimated_rows"), oids)
-    return (None, "it has never been analyzed") if rows is None else (rows, "an estimate, by the server's statistics")
+    return (
+        (None, "it has never been analyzed; ANALYZE it")
+        if rows is None
+        else (rows, "an estimate, by the server's statistics")
+    )

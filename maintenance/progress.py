@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from maintenance.budget import roughly
-from maintenance.console import coloured, short
+from maintenance.console import coloured, short, tell
 from maintenance.models import (
     Batch,
     StepStatus,
@@ -45,7 +45,7 @@ class _Lines(Witness):
         self._console = console
 
     def unseen(self, what: str) -> None:
-        self._console.print(escape(f"  {what}"), style="yellow")
+        tell(self._console, escape(f"  {what}"), "yellow")
 
     def ended(self, step: Step, verdict: Verdict, outcome: Outcome) -> None:
         rows = outcome.rows
@@ -56,7 +56,7 @@ class _Lines(Witness):
         amount = f"{rows:>9,} rows" if step.transactional else f"{'':>14}"
         seconds = "" if isinstance(step, Settled) else f"{outcome.seconds:6.2f} s"
         name = escape(f"  {step.task:<12} {short(str(step.table)):<20} {amount} {seconds:>8}")
-        self._console.print(f"{name}  {coloured(verdict.stop_reason)}")
+        tell(self._console, f"{name}  {coloured(verdict.stop_reason)}")
 
 
 class _Bars(_Lines):

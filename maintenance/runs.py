@@ -128,6 +128,14 @@ class Run:
         )  # fmt: skip
 
     @property
+    def title(self) -> str:
+        """Its name and, where it was for some tables only, the first of them."""
+        if not self.tables:
+            return self.name
+        more = f" and {len(self.tables) - 2} more" if len(self.tables) > 2 else ""
+        return f"{self.name} of {', '.join(self.tables[:2])}{more}"
+
+    @property
     def progress(self) -> str:
         """Changes with whatever its steps get done; that a step was planned and had no time is nothing done."""
         state = [

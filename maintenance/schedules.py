@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import asyncpg
 from asyncpg import Connection
@@ -14,6 +15,8 @@ from maintenance.settings import Settings
 from maintenance.sql import statement
 from maintenance.variables import TIMERS
 
+_PLAIN = ("GMT", "UTC")
+"""Zones that need no word, as all instants are told in them."""
 _FURTHEST = timedelta(days=400)
 """What is due less often than once a year is not looked for."""
 
@@ -42,23 +45,26 @@ async def _cron_jobs(connection: Connection, now: datetime) -> list[NextRun]:
             # Each role sees its own jobs: here that is what we want, and no error.
             await connection.execute(statement("other_deleters", "own_jobs"))
             rows = await connection.fetch(statement("report", "cron_jobs"))
+            zone = str(await connection.fetchval(statement("report", "cron_zone")))
     except asyncpg.PostgresError:
         if connection.is_closed():
             raise
         return []
     found = []
     for row in rows:
-        due, at = around(row["schedule"].replace("$", "L"), now, both=False)
+        due, at = around(row["schedule"].replace("$", "L"), now, both=False, zone=zone)
         name = row["name"].removeprefix(prefix(row["database"]))
-        found.append(NextRun(name=name, schedule=row["schedule"], source="pg_cron", at=at, due=due))
+        source = "pg_cron" if zone in _PLAIN else f"pg_cron, in the time zone {zone}"
+        found.append(NextRun(name=name, schedule=row["schedule"], source=source, at=at, due=due))
     return found
 
 
-def around(expression: str, now: datetime, *, both: bool) -> tuple[datetime | None, datetime | None]:
+def around(expression: str, now: datetime, *, both: bool, zone: str = "UTC") -> tuple[datetime | None, datetime | None]:
     """The instants of a cron expression next to `now`, before it and after it, in UTC; None where it tells none.
 
     With five fields as cron has them, or six as NCRONTAB does, whose first are seconds. `both` says that a day must be
-    right by the month and by the week, as with NCRONTAB; cron takes it if either is.
+    right by the month and by the week, as with NCRONTAB; cron takes it if either is. `zone` is that of its hours,
+    by a name of the IANA's; one that this machine does not know tells no instant.
     https://learn.microsoft.com/azure/azure-functions/functions-bindings-timer#ncrontab-expressions
     """
     from cronsim import CronSim, CronSimError
@@ -66,12 +72,16 @@ def around(expression: str, now: datetime, *, both: bool) -> tuple[datetime | No
     fields = expression.split()
     if len(fields) not in (5, 6):
         return None, None
+    try:
+        local = now.astimezone(ZoneInfo(zone))
+    except (KeyError, OSError, ValueError):
+        return None, None
     days = [fields]
     if both and fields[-1] != "*" and fields[-3] != "*":
         days = [[*fields[:-1], "*"], [*fields[:-3], "*", *fields[-2:]]]
 
     def nearest(*, reverse: bool) -> datetime | None:
-        sides = [CronSim(" ".join(one), now, reverse=reverse) for one in days]
+        sides = [CronSim(" ".join(one), local, reverse=reverse) for one in days]
         instants = [next(side, None) for side in sides]
         while None not in instants and len(set(instants)) > 1:
             known = [instant for instant in instants if instant is not None]
@@ -81,7 +91,7 @@ def around(expression: str, now: datetime, *, both: bool) -> tuple[datetime | No
             instants = [
                 instant if instant == goal else next(side, None) for side, instant in zip(sides, instants, strict=True)
             ]
-        return instants[0] if None not in instants else None
+        return None if None in instants or instants[0] is None else instants[0].astimezone(UTC)
 
     try:
         return nearest(reverse=True), nearest(reverse=False)

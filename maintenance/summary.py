@@ -10,6 +10,7 @@ from maintenance.amounts import size
 from maintenance.budget import roughly
 from maintenance.console import overdue, short
 from maintenance.errors import UsageError
+from maintenance.lines import line
 from maintenance.models import (
     RunStatus,
     StepStatus,
@@ -22,9 +23,16 @@ from maintenance.steps import (
 )
 
 _MOST_ROWS = 300
+_MOST_BYTES = 1 << 20
 """GitHub takes a step's summary up to 1 MiB and shows none of a larger one.
 https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#adding-a-job-summary"""
+_CUT = "\n\nThe rest is left out, as GitHub shows no summary above 1 MiB: `history` has all of a run.\n\n"
 _LONGEST = 1000
+_LINK = re.compile(r":(?=//)|(?<=www)\.", re.IGNORECASE)
+"""Where to break what GitHub makes a link of without any markup.
+https://github.github.com/gfm/#autolinks-extension-"""
+_JOINER = "\u2060"
+"""Of no width: what is broken by it looks as before."""
 _MARKUP = re.compile(r"[&<>|`*_~\[\]\\$@#!]")
 _RUN_HEAD = ("task", "table", "strategy", "rows", "before", "after", "time", "ended")
 _RUN_NUMBERS = ("rows", "before", "after", "time")
@@ -32,18 +40,27 @@ _PLAN_HEAD = ("task", "table", "strategy", "rows", "what")
 
 
 def append(path: str, text: str) -> None:
-    """Write the text behind what the file has.
+    """Write the text behind what the file has, or as many of its lines as the file has room for.
 
     Raises:
         UsageError: it cannot be written.
     """
     try:
         with Path(path).open("a", encoding="utf-8") as file:
-            file.write(text)
+            # A device tells no size.
+            file.write(_fitting(text, _MOST_BYTES - max(file.tell(), 0) if file.seekable() else _MOST_BYTES))
     except OSError as error:
         raise UsageError(
             f"--summary: {path!r} cannot be written ({error.strerror}), so there is no summary; name another file."
         ) from error
+
+
+def _fitting(text: str, room: int) -> str:
+    """The text, or its first lines and a word that there were more."""
+    if len(text.encode()) <= room:
+        return text
+    kept = text.encode()[: max(room - len(_CUT.encode()), 0)].decode(errors="ignore")
+    return kept.rpartition("\n")[0] + _CUT if room > len(_CUT.encode()) else ""
 
 
 def of(told: Plan | Run | Exception) -> str:
@@ -123,10 +140,11 @@ def _rest(title: str, tables: Iterable[tuple[str, str]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """The text as Markdown and HTML show it, on one line: no name can become markup, a cell or a mention."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    line = line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", line)
+    """The text as Markdown and HTML show it, on one line: no name can become markup, a cell, a mention or a link."""
+    told = " ".join(line(text).split())
+    told = told if len(told) <= _LONGEST else f"{told[:_LONGEST]}..."
+    told = _LINK.sub(lambda found: found[0] + _JOINER if found[0] == ":" else _JOINER + found[0], told)
+    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", told)
 
 
 def _expected(step: Step) -> str:

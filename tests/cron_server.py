@@ -30,10 +30,11 @@ def binaries() -> Path:
 
 
 @asynccontextmanager
-async def cron_server(*, launch: bool) -> AsyncIterator[tuple[Server, Connection]]:
-    """The server, and a superuser's connection to the database of the jobs."""
+async def cron_server(*, launch: bool, **settings: str) -> AsyncIterator[tuple[Server, Connection]]:
+    """The server, and a superuser's connection to the database of the jobs; settings are pg_cron's."""
+    named = {f"cron.{name}": value for name, value in settings.items()}
     with embedded_server(
-        bin_directory=binaries(), settings={**SETTINGS, "cron.launch_active_jobs": str(launch)}
+        bin_directory=binaries(), settings={**SETTINGS, "cron.launch_active_jobs": str(launch), **named}
     ) as server:
         # pg_cron logs in as the owner of a job, without a password.
         (rules,) = server.directory.rglob("pg_hba.conf")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
+from maintenance.lines import line
+
 _SPANS = ((86400.0, "day"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 
@@ -59,8 +61,8 @@ def instant(value: datetime) -> str:
 
 
 def table(name: str) -> str:
-    """A table without the schema that goes without saying."""
-    return name.removeprefix("public.")
+    """A table without the schema that goes without saying, on one line."""
+    return line(name.removeprefix("public."))
 
 
 def _short(number: float) -> str:

@@ -17,7 +17,7 @@ from maintenance.report import figures
 from maintenance.report.courses import plots
 from maintenance.report.plots import drawn
 from maintenance.report.situation import DAYS, MOST_RUNS, MOST_STEPS, Gauge, RuleLag, Situation
-from maintenance.report.standing import Standing, State, allowed, standing
+from maintenance.report.standing import Standing, State, allowed, by_now, standing
 from maintenance.runs import StepResult
 
 _FOLDER = Path(__file__).parent
@@ -117,7 +117,7 @@ def _filters(situation: Situation) -> dict[str, Callable[..., Any]]:
         "grave": lambda found: [one for one in found or () if one.severity is not Severity.ADVICE],
         "advice": lambda found: [one for one in found or () if one.severity is Severity.ADVICE],
         "severity_tone": lambda severity: _SEVERITIES[severity],
-        "lag_tone": partial(_lag_tone, most=allowed(situation)),
+        "lag_tone": partial(_lag_tone, situation=situation),
         "zones": bar_of, "told_steps": told, "quiet_steps": quiet, "remarks": remarks,
     }  # fmt: skip
 
@@ -137,10 +137,10 @@ def _whole(filter_: Callable[..., str]) -> Callable[..., str]:
     return lambda *values: filter_(*values).replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _lag_tone(seconds: float, *, most: float) -> str:
-    if seconds > most:
+def _lag_tone(lag: RuleLag, *, situation: Situation) -> str:
+    if by_now(lag, situation.as_of) > allowed(situation):
         return _WARNING
-    return "watch" if seconds else _GOOD
+    return "watch" if lag.seconds else _GOOD
 
 
 def _cut(text: str, most: int) -> str:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from maintenance.findings import Severity
 from maintenance.models import RunStatus
 from maintenance.report.figures import ago, figure, span, table
-from maintenance.report.situation import NextRun, Situation
+from maintenance.report.situation import NextRun, RuleLag, Situation
 from maintenance.runs import Run
 
 _A_DAY = 86_400.0
@@ -23,6 +23,10 @@ _BY_HABIT = 3
 """Times the usual distance between two runs after which one is overdue that no schedule tells of."""
 _FEWEST = 4
 """Runs from which a habit can be told."""
+_OLD = 36 * 3600.0
+"""Seconds after which a lag says nothing of now: a nightly run would have measured it again, as `check` has it too."""
+NEEDED = ("server", "access", "privileges", "schema", "runs", "schedule", "lateness")
+"""The looks of the check that tell whether runs can do their work, and do it: without them nobody knows."""
 _MOST_REASONS = 8
 _NEVER = ("ledger.missing", "runs.never")
 """Findings which say that nothing has run yet, as the state does then."""
@@ -51,7 +55,8 @@ def allowed(situation: Situation) -> float:
 
 def standing(situation: Situation) -> Standing:
     """Judge a situation: the reasons that somebody should do something, the gravest first."""
-    found = (*_gauges(situation), *_ends(situation), *_overdue(situation), *_lags(situation), *_findings(situation))
+    looks = (_gauges, _ends, _overdue, _lags, _findings, _unseen)
+    found = tuple(reason for look in looks for reason in look(situation))
     reasons = (situation.pause[0].upper() + situation.pause[1:], *found) if situation.pause else found
     if len(reasons) > _MOST_REASONS:
         reasons = (*reasons[:_MOST_REASONS], f"and {len(reasons) - _MOST_REASONS} more reasons below")
@@ -65,13 +70,17 @@ def _gauges(situation: Situation) -> Iterator[str]:
         worst = gauge.limits.crisis if gauge.band == "crisis" else gauge.limits.warning
         limit = figure(worst or 0.0, gauge.unit)
         yield f"{gauge.name} is in {gauge.band}: {figure(gauge.value or 0.0, gauge.unit)}, above {limit}"
+    for gauge in situation.gauges:
+        # Before the first run nobody has brought statistics up to date, and there is no duration.
+        if gauge.band == "unknown" and situation.latest:
+            yield f"{gauge.name} has limits, and nobody knows how it stands{': ' if gauge.note else ''}{gauge.note}"
 
 
 def _ends(situation: Situation) -> Iterator[str]:
     """Runs whose last one did not end well; one that is at work is asked for its outcome later."""
     for run in situation.latest:
         if run.status in (RunStatus.FAILED, RunStatus.INTERRUPTED):
-            yield f"{run.name} {_ended(run)} (run {run.id}, {ago(run.started_at, situation.as_of)})"
+            yield f"{run.title} {_ended(run)} (run {run.id}, {ago(run.started_at, situation.as_of)})"
 
 
 def _ended(run: Run) -> str:
@@ -81,7 +90,8 @@ def _ended(run: Run) -> str:
 
 
 def _overdue(situation: Situation) -> Iterator[str]:
-    scheduled = {next_run.name for next_run in situation.next_runs}
+    # What nobody can tell the hours of has its habit.
+    scheduled = {next_run.name for next_run in situation.next_runs if next_run.due is not None}
     begun = dict(situation.begun)
     for next_run in situation.next_runs:
         reason = missed(next_run, begun.get(next_run.name, ()), situation.as_of)
@@ -107,12 +117,35 @@ def missed(next_run: NextRun, begun: tuple[datetime, ...], now: datetime) -> str
     return f"{next_run.name} was due {ago(next_run.due, now)} and has not begun since; it last did {ago(begun[0], now)}"
 
 
+def by_now(lag: RuleLag, now: datetime) -> float:
+    """The lag in seconds, had nobody been at work since it was measured: what was left then has grown older."""
+    return lag.seconds + max((now - lag.at).total_seconds(), 0.0) if lag.seconds > 0 else 0.0
+
+
 def _lags(situation: Situation) -> Iterator[str]:
-    behind = [lag for lag in situation.lags if lag.seconds > allowed(situation)]
+    now, most = situation.as_of, allowed(situation)
+    lags = sorted(situation.lags, key=lambda lag: -by_now(lag, now))
+    behind = [lag for lag in lags if by_now(lag, now) > most]
     for lag in behind[:3]:
-        yield f"{lag.task} of {table(lag.table)} is {span(lag.seconds)} behind"
+        yield f"{lag.task} of {table(lag.table)} is {_behind(lag, now)}"
     if len(behind) > 3:
-        yield f"{len(behind) - 3} more rules are behind by more than {span(allowed(situation))}"
+        yield f"{len(behind) - 3} more rules are behind by more than {span(most)}"
+    # A lag of 0 says nothing of what came to be due since. An objective of an hour is judged as a run ends: that the
+    # figure of a nightly run is older is no news.
+    old = [lag for lag in lags if lag not in behind and (now - lag.at).total_seconds() > max(most, _OLD)]
+    if old:
+        oldest = min(old, key=lambda lag: lag.at)
+        more = f", nor at {len(old) - 1} more" if len(old) > 1 else ""
+        since = span((now - oldest.at).total_seconds())
+        yield f"no run has looked at {oldest.task} of {table(oldest.table)} for {since}{more}"
+
+
+def _behind(lag: RuleLag, now: datetime) -> str:
+    """For how long, and what of it is measured."""
+    said = f"{span(by_now(lag, now))} behind"
+    if span(by_now(lag, now)) == span(lag.seconds):
+        return said
+    return f"{said}: {span(lag.seconds)} when run {lag.run_id} left it, {ago(lag.at, now)}"
 
 
 def _findings(situation: Situation) -> Iterator[str]:
@@ -121,3 +154,11 @@ def _findings(situation: Situation) -> Iterator[str]:
         found = [finding for finding in told if finding.severity is severity]
         if found:
             yield f"check found {len(found)} {severity}{'s' if len(found) > 1 else ''}: {found[0].fact.rstrip('.')}"
+
+
+def _unseen(situation: Situation) -> Iterator[str]:
+    """What the check could not look at, and that somebody must have seen before all is well."""
+    unseen = [one.partition(": ")[2] for one in situation.unseen if one.partition(": ")[0] in NEEDED]
+    if unseen:
+        more = f", nor at {len(unseen) - 1} more" if len(unseen) > 1 else ""
+        yield f"check could not look at {unseen[0].rstrip('.')}{more}"

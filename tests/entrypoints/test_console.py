@@ -55,6 +55,48 @@ async def test_in_a_pipe_there_are_plain_lines_without_escape_codes(fleet: Datab
         assert max(len(line) for line in done.stdout.splitlines()) <= 100
 
 
+_REFUSING = """
+create or replace function refuse() returns trigger language plpgsql as
+$$ begin raise exception '% ::error title=pwned::by ##[warning]a row', repeat('x', {length}); end $$;
+drop trigger if exists refuse on events;
+create trigger refuse before delete on events for each row execute function refuse();
+"""
+_NAME = '"a\n::error title=pwned::b\x1b[31m c ::add-mask::d"'
+_ODD = f"""
+create table {_NAME} (i int primary key) {_QUIET};
+insert into {_NAME} select generate_series(1, 5000);
+delete from {_NAME} where i < 4000;
+"""
+
+
+def commands(text: str) -> list[str]:
+    """What a runner of GitHub Actions would do, instead of showing it."""
+    return [line for line in text.split("\n") if line.lstrip().startswith("::") or "##[" in line]
+
+
+async def test_no_message_and_no_name_is_a_command_to_a_workflow_or_a_terminal(fleet: Database) -> None:
+    for length in range(36, 76, 3):
+        await fleet.execute(_REFUSING.format(length=length))
+        done = await fleet.cli("run", "retention", "--tables", "events")
+        assert done.returncode == 1
+        assert commands(done.stdout + done.stderr) == []
+    await fleet.execute(_ODD)
+    await counted(fleet)
+    for words in (["plan", "vacuum"], ["run", "vacuum"], ["report"], ["check"], ["history", "--run", "1"]):
+        done = await fleet.cli(*words)
+        assert commands(done.stdout + done.stderr) == [], words
+        assert ESCAPE not in done.stdout + done.stderr
+    assert ESCAPE + "[31m c" not in await on_terminal(fleet, "plan", "vacuum", NO_COLOR="1")
+    done = await fleet.cli("run", "x\n::error::y")
+    assert (done.returncode, commands(done.stderr)) == (2, [])
+
+
+async def test_a_message_is_one_line_in_a_pipe(fleet: Database) -> None:
+    await fleet.execute(_REFUSING.format(length=200))
+    done = await fleet.cli("run", "retention", "--tables", "events")
+    assert [line for line in done.stdout.splitlines() if "x" * 200 in line and "by ## [warning]a row" in line]
+
+
 async def test_the_lines_of_a_run_tell_tables_rows_and_how_it_ended(fleet: Database) -> None:
     rows = await fleet.values("select count(*) from events")
     done = await fleet.cli("run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from markdown_it import MarkdownIt
 from maintenance import summary
 from maintenance.documents import Document
 from maintenance.errors import SettingsError
+from maintenance.models import StepStatus
 from tests.databases import Database
+from tests.situations import RUN, STEP
 
 ODD = "a|b <img src=x> & *d* (f) ~~g~~ @h #1 $i$ \\ _j_"
 POLICY = f"""
@@ -180,6 +183,31 @@ async def test_many_tables_leave_the_summary_small(database: Database) -> None:
     assert (await database.cli("plan", "retention", "--summary", "summary.md")).returncode == 0
     assert "And 100 more" in page(database).text
     assert (database.folder / "summary.md").stat().st_size < 2**17
+
+
+def test_a_summary_of_long_messages_is_one_that_github_still_shows(tmp_path: Path) -> None:
+    file = tmp_path / "summary.md"
+    file.write_text("# Before\n\n")
+    step = replace(STEP, status=StepStatus.FAILED, error="_" * 1500, summary="`" * 1500)
+    for _ in range(3):
+        summary.append(str(file), summary.of(replace(RUN, steps=(step,) * 300)))
+    assert 2**19 < file.stat().st_size <= 2**20
+    shown = Page(file)
+    assert all(len(row) in (1, 8) for row in shown.rows)
+    assert "The rest is left out" in shown.text
+
+
+@pytest.mark.parametrize(
+    "text", ["https://evil.example/x", "HTTP://evil.example", "ftp://a.b/c", "www.evil.example", "WWW.x.yz"]
+)
+def test_an_address_is_no_link(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "summary.md"
+    summary.append(str(file), summary.of(replace(RUN, steps=(), error=f"see {text} ({text})")))
+    shown = Page(file).text
+    # What GitHub looks for, before and after it has resolved entities.
+    for told in (shown, file.read_text(encoding="utf-8")):
+        assert not re.search(r"\w://|www\.", told, re.IGNORECASE)
+    assert f"see {text} ({text})" in shown.replace("\u2060", "")
 
 
 @pytest.mark.parametrize("character", [chr(number) for number in (*range(1, 128), 0xAD, 0x202E, 0x2028, 0xFEFF)])

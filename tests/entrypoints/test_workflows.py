@@ -122,6 +122,23 @@ async def test_a_failed_run_fails_the_step_and_the_summary_says_why(runner: Runn
     assert "not &#124; this one" in runner.summary
 
 
+async def test_no_line_of_the_service_is_a_command_to_the_runner(runner: Runner, fleet: Database) -> None:
+    await fleet.execute(REFUSING)
+    tokens = set()
+    for budget in ("30m", "1ms"):
+        done = await maintained(runner, fleet, schedule=DAILY, MAINTENANCE_BUDGET=budget)
+        first, *lines = done.stdout.splitlines()
+        token = first.removeprefix("::stop-commands::")
+        assert re.fullmatch("[0-9a-f]{32}", token)
+        tokens.add(token)
+        stopped = lines[: lines.index(f"::{token}::")]
+        assert any("daily-cleanup" in line for line in stopped)
+        assert not [line for line in stopped if token in line]
+        # Our own word comes where it is heard.
+        assert [line for line in lines[len(stopped) + 1 :] if "Work is left" not in line] == []
+    assert len(tokens) == 2
+
+
 async def test_what_cannot_begin_fails_the_step_and_the_summary_says_why(runner: Runner, fleet: Database) -> None:
     done = await maintained(runner, fleet, schedule=DAILY, PGHOST="")
     assert done.returncode == 2
@@ -196,6 +213,13 @@ def test_maintenance_may_read_the_code_and_ask_for_its_token_and_no_more() -> No
     assert read("ci.yml")["jobs"].keys() == {"test", "terraform", "linters"}
     assert all(job["permissions"] == {"contents": "read"} for job in read("ci.yml")["jobs"].values())
     assert MAINTENANCE["concurrency"]["cancel-in-progress"] is False
+
+
+def test_a_plan_takes_no_run_its_place_in_the_queue() -> None:
+    group = MAINTENANCE["concurrency"]["group"]
+    runs = {value(group, {"inputs": inputs}) for inputs in ({}, {"dry_run": False})}
+    assert len(runs) == 1
+    assert value(group, {"inputs": {"dry_run": True}}) not in runs
 
 
 def test_the_login_is_by_oidc_in_the_environment_that_terraform_gives_the_identity() -> None:

@@ -7,7 +7,9 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from asyncpg import Connection
@@ -15,6 +17,8 @@ from asyncpg import Connection
 from maintenance.gathering import gathered
 from maintenance.ledger import Ledger
 from maintenance.models import RunStatus
+from maintenance.schedules import next_runs
+from maintenance.settings import Settings
 from tests.cron_server import binaries, cron_server, until
 from tests.databases import Database, connect
 
@@ -49,6 +53,20 @@ async def _installed(name: str, folder: Path, *, launch: bool) -> AsyncIterator[
             yield database, admin
         finally:
             await connection.close()
+
+
+async def test_the_hours_of_pg_cron_are_those_of_its_time_zone() -> None:
+    zone = "America/New_York"
+    async with cron_server(launch=False, timezone=zone) as (server, admin):
+        await admin.execute(_ROLE + "grant select on cron.job to keeper")
+        keeper = await connect(replace(server, user="keeper", password="x"), "postgres")
+        await keeper.execute("select cron.schedule('ours', '0 2 * * *', 'call maintenance.cron_run()')")
+        (run,) = await next_runs(keeper, Settings(), datetime.now(UTC))
+        await keeper.close()
+    assert (run.name, run.source) == ("ours", f"pg_cron, in the time zone {zone}")
+    assert run.at is not None
+    assert run.due is not None
+    assert {instant.astimezone(ZoneInfo(zone)).strftime("%H:%M") for instant in (run.at, run.due)} == {"02:00"}
 
 
 @pytest.fixture(params=_DATABASES)

@@ -10,13 +10,14 @@ from html.parser import HTMLParser
 import pytest
 
 from maintenance.bands import Limits
+from maintenance.check.examination import LOOKS
 from maintenance.findings import Finding, Severity
 from maintenance.models import RunStatus, StepStatus, StopReason
 from maintenance.report.axes import days, labelled, powers, ticks
 from maintenance.report.figures import ago, amount, figure, size, span
 from maintenance.report.page import html, security_policy
 from maintenance.report.situation import Course, Curve, Gauge, NextRun, RuleLag, Situation
-from maintenance.report.standing import State, standing
+from maintenance.report.standing import NEEDED, State, standing
 from maintenance.runs import Run
 from tests.situations import NOW, RUN, SITUATION, STEP
 
@@ -107,11 +108,11 @@ def run(**changed: object) -> Run:
     return replace(RUN, **changed)  # type: ignore[arg-type]
 
 
-def lag(seconds: float) -> RuleLag:
-    return RuleLag(task="retention", table="public.t", summary="", seconds=seconds, at=NOW, run_id=1)
+def lag(seconds: float, at: datetime = NOW) -> RuleLag:
+    return RuleLag(task="retention", table="public.t", summary="", seconds=seconds, at=at, run_id=1)
 
 
-def due(name: str, then: datetime) -> NextRun:
+def due(name: str, then: datetime | None) -> NextRun:
     return NextRun(name=name, schedule="", source="", at=None, due=then)
 
 
@@ -123,9 +124,14 @@ WELL: list[Situation] = [
     SITUATION,
     replace(SITUATION, latest=(run(status=RunStatus.RUNNING),)),
     replace(SITUATION, gauges=(gauge("g", "rows", 1.5, 2),)),
-    replace(SITUATION, gauges=(gauge("g", "rows", None, 2),)),
     replace(SITUATION, findings=()),
     replace(SITUATION, lags=(lag(86_400),)),
+    # Nothing was left hours ago, also where an hour is the objective; a little that is not much older by now.
+    replace(SITUATION, objective=3600.0, lags=(lag(0, NOW - 30 * HOUR),)),
+    replace(SITUATION, objective=3 * 86_400.0, lags=(lag(0, NOW - 3 * DAY),)),
+    replace(SITUATION, lags=(lag(3600, NOW - 22 * HOUR),)),
+    # Looks that tell of speed and space, and of no run.
+    replace(SITUATION, findings=(), unseen=("bloat: relation 1: no right", "indexes: whether: no right")),
     # Due, but not for long; begun a little early; never run, since it was put up just now.
     replace(SITUATION, next_runs=(due("daily-cleanup", NOW - HOUR / 2),)),
     replace(SITUATION, next_runs=(due("daily-cleanup", NOW - 2 * HOUR),),
@@ -164,6 +170,21 @@ ILL: list[tuple[Situation, str, str]] = [
      "daily-cleanup was due 4 h ago and has not begun since; it last did 6 h ago", "warning"),
     (replace(SITUATION, begun=(("daily-cleanup", tuple(NOW - (4 + n) * DAY for n in range(8))),)),
      "daily-cleanup used to run every 1 day, and has not for 4 days", "warning"),
+    (replace(SITUATION, next_runs=(due("daily-cleanup", None),),
+             begun=(("daily-cleanup", tuple(NOW - (4 + n) * DAY for n in range(8))),)),
+     "daily-cleanup used to run every 1 day, and has not for 4 days", "warning"),
+    (replace(SITUATION, lags=(lag(3600, NOW - 24 * HOUR),)),
+     "retention of t is 1 day behind: 1 h when run 1 left it, 1 day ago", "warning"),
+    (replace(SITUATION, objective=3600.0, lags=(lag(1800, NOW - 6 * HOUR), lag(0, NOW - 6 * HOUR))),
+     "retention of t is 6.5 h behind: 30 min when run 1 left it, 6 h ago", "warning"),
+    (replace(SITUATION, lags=(lag(0, NOW - 37 * HOUR), lag(0, NOW - 48 * HOUR))),
+     "no run has looked at retention of t for 2 days, nor at 1 more", "warning"),
+    (replace(SITUATION, gauges=(replace(gauge("rows of t", "rows", None, 2), note="there is no such table here"),)),
+     "rows of t has limits, and nobody knows how it stands: there is no such table here", "warning"),
+    (replace(SITUATION, findings=(), unseen=("bloat: b: no", "runs: the last runs: no right", "schema: s: no")),
+     "check could not look at the last runs: no right, nor at 1 more", "warning"),
+    (replace(SITUATION, latest=(run(tables=("a", "b", "c"), status=RunStatus.FAILED),)),
+     "daily-cleanup of a, b and 1 more failed (run 7, 6 h ago)", "crisis"),
     (replace(SITUATION, findings=(finding(Severity.ERROR), finding(Severity.ADVICE))),
      "check found 1 error: It is so", "crisis"),
     (replace(SITUATION, findings=(finding(Severity.WARNING), finding(Severity.WARNING))),
@@ -188,6 +209,21 @@ def test_a_ledger_without_runs_and_none_at_all_are_told_apart() -> None:
     assert standing(looked).state is State.NOTHING
     assert "The ledger has no runs yet." in html(empty)
     assert "There is no ledger in this database" in html(replace(empty, ledger=False))
+
+
+def test_what_is_overdue_is_said_only_where_the_hours_are_known() -> None:
+    known, unknown = due("daily-cleanup", NOW - 6 * HOUR), due("weekly-vacuum", None)
+    assert "and none is overdue" in html(replace(SITUATION, next_runs=(known,)))
+    assert "and none is overdue" not in html(replace(SITUATION, next_runs=(known, unknown)))
+
+
+def test_before_the_first_run_nobody_can_know_its_duration() -> None:
+    empty = replace(SITUATION, runs=(), latest=(), begun=(), lags=(), gauges=(gauge("duration", "seconds", None, 2),))
+    assert standing(empty).state is State.NOTHING
+
+
+def test_the_looks_that_must_have_been_seen_are_looks_of_the_check() -> None:
+    assert set(NEEDED) < {look.name for look in LOOKS}
 
 
 def test_of_many_reasons_the_first_are_told() -> None:
