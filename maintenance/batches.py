@@ -129,7 +129,8 @@ class Batches:
                 await stack.enter_async_context(archiver.batch(self.connection))
             if transactional:
                 await stack.enter_async_context(self.connection.transaction())
-                await limit_statements(self.connection, min(share, self.budget.left), local=True)
+            # Outside a transaction too: time has gone since the step was given what was left.
+            await limit_statements(self.connection, min(share, self.budget.left), local=transactional)
             batch = await step.batch(self.connection, cursor, size)
             if batch.done and not transactional:
                 self.tally.unwritten += 1

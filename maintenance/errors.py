@@ -70,12 +70,14 @@ class Blocked(MaintenanceError):
 class GaveWay(MaintenanceError):
     """A step took back what it had begun, as others are in its way or it would be in theirs; nothing is lost.
 
-    `reason` is the stop reason, by its name.
+    `reason` is the stop reason, by its name; `cut` tells that the work itself was ended, so that it takes longer than
+    it had, and not only what came before it.
     """
 
-    def __init__(self, message: str, reason: str) -> None:
+    def __init__(self, message: str, reason: str, *, cut: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
+        self.cut = cut
 
 
 class LeaseHeld(MaintenanceError):

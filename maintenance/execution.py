@@ -123,9 +123,11 @@ class Execution:
         except (Blocked, ArchiveError) as error:
             return Verdict(status=StepStatus.BLOCKED, stop_reason=StopReason.BLOCKED, message=str(error))
         except GaveWay as error:
-            return Verdict(
-                status=StepStatus.INTERRUPTED, stop_reason=StopReason(error.reason), message=str(error)
-            )  # fmt: skip
+            reason = StopReason(error.reason)
+            if reason is StopReason.BUDGET and not error.cut:
+                await limit_statements(self.connection, BOOKKEEPING, local=False)
+                await self.ledger.unbegin_step(turn.id)
+            return Verdict(status=StepStatus.INTERRUPTED, stop_reason=reason, message=str(error))
         except pg.QueryCanceledError as error:
             return OUT_OF_BUDGET if self.budget.left < ALMOST_OVER else failure(self.connection, error)
         except pg.LockNotAvailableError as error:

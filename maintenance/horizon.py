@@ -22,6 +22,8 @@ class Kind(StrEnum):
     """
 
     SESSION = "session"
+    AUTOVACUUM = "autovacuum"
+    """A worker of the server's own, at an ANALYZE: one that is at a VACUUM holds nothing back."""
     PREPARED = "prepared"
     SLOT = "slot"
     STANDBY = "standby"
@@ -47,6 +49,10 @@ class Holder:
     """When its transaction began, was prepared, or the slot was left; None where the server does not tell."""
     seconds: float | None = None
     """How long ago that was, by the database's clock."""
+    relation: int | None = None
+    """The oid of the table that it analyzes."""
+    xmin: int | None = None
+    """The oldest transaction that it may look at, without its epoch; None as for `age`."""
     age: int | None = None
     """Transactions since the oldest that it may look at; None where it holds back no table of this database."""
     catalog_age: int | None = None
@@ -58,6 +64,8 @@ class Holder:
         if self.kind is Kind.SESSION:
             who = f"application {self.application!r}, role {self.role}, database {self.database}"
             return f"session {self.name} ({who}, {self.state or 'no state'}), in a transaction{since}{lasts}"
+        if self.kind is Kind.AUTOVACUUM:
+            return f"autovacuum worker {self.name} (database {self.database}), in a transaction{since}{lasts}"
         if self.kind is Kind.PREPARED:
             return f"prepared transaction {self.name!r} (role {self.role}, database {self.database}){since}{lasts}"
         back = self.catalog_age if self.age is None else self.age
@@ -69,13 +77,15 @@ class Holder:
 
     @property
     def cure(self) -> str:
-        """The SQL that ends it, which nobody but an operator should run; a standby's is a query on the standby."""
+        """The SQL that ends it, for an operator to run; of a standby (there) and of autovacuum, what shows it."""
         if self.kind is Kind.SESSION:
             return f"select pg_terminate_backend({self.pid})"
         if self.kind is Kind.PREPARED:
             return f"rollback prepared {literal(self.name)}"
         if self.kind is Kind.SLOT:
             return f"select pg_drop_replication_slot({literal(self.name)})"
+        if self.kind is Kind.AUTOVACUUM:
+            return "select pid, phase, relid::regclass from pg_stat_progress_analyze"
         return "select pid, xact_start, application_name from pg_stat_activity order by xact_start"
 
     @property
@@ -89,7 +99,14 @@ class Holder:
             return f"ask its coordinator, then {commit}; or {self.cure};{where}"
         if self.kind is Kind.SLOT:
             return f"let its consumer catch up, or, if it never comes back, {self.cure};"
+        if self.kind is Kind.AUTOVACUUM:
+            return f"it ends by itself; {self.cure}; tells what it is at"
         return f"end its longest query (on the standby: {self.cure};), or turn hot_standby_feedback off there"
+
+    def before(self, xid: int) -> bool:
+        """Whether it may look at what a transaction before `xid`, which has its epoch, has deleted."""
+        # Transaction IDs go round in 32 bits, and no two of them are further apart than half of that.
+        return self.xmin is not None and 0 < (xid - self.xmin) % 2**32 < 2**31
 
 
 async def holders(connection: Connection) -> tuple[Holder, ...]:
@@ -111,16 +128,26 @@ async def next_xid(connection: Connection) -> int:
     return int(await connection.fetchval(statement(_FILE, "next_xid")))
 
 
+async def deferred(connection: Connection) -> int:
+    """Transactions by which vacuum_defer_cleanup_age holds every VACUUM back."""
+    return int(await connection.fetchval(statement(_FILE, "deferred")))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """What a VACUUM of one table would find."""
 
     dead: int
-    inserted: int
     age: int
     """Transactions since its oldest row that is not frozen may have come."""
+    multixact_age: int = 0
     seconds: float | None
     """Since its last VACUUM, by anybody; None where it never had one."""
+
+    @property
+    def dated(self) -> bool:
+        """Whether it is known since when its rows have died: not where the clock was set back since."""
+        return self.seconds is not None and self.seconds > 0
 
     def kept(self, holder: Holder) -> float:
         """The share of what has changed since the last VACUUM that the holder keeps from a next one, 0 to 1.
@@ -131,9 +158,9 @@ class Changes:
         if holder.age is None:
             return 0.0
         by_transactions = min(1.0, holder.age / max(self.age, 1))
-        if self.seconds is None or holder.seconds is None:
+        if self.seconds is None or self.seconds <= 0 or holder.seconds is None:
             return by_transactions
-        by_time = min(1.0, holder.seconds / self.seconds) if self.seconds > 0 else 1.0
+        by_time = min(1.0, holder.seconds / self.seconds)
         # A slot was left some time after what it holds back.
         return max(by_time, by_transactions) if holder.kind is Kind.SLOT else by_time
 

@@ -155,6 +155,10 @@ class Ledger(Chronicle):
         values = (*how, size, seconds, paused, batches, deleted, *lags)
         await self.connection.execute(statement("ledger", "end_step"), step_id, *values)
 
+    async def unbegin_step(self, step_id: int) -> None:
+        """Take back that a step has begun: there was no time for its work, of which what it took tells nothing."""
+        await self.connection.execute(statement("ledger", "unbegin_step"), step_id)
+
     async def remark(self, run_id: int, note: str) -> None:
         """Write down what a person should know of a run."""
         await self.connection.execute(statement("ledger", "remark"), run_id, note)

@@ -34,7 +34,7 @@ def _held(view: View, holder: Holder) -> Iterator[Finding]:
     if holder.age is None and holder.catalog_age is None:
         return
     old = holder.seconds is not None and holder.seconds >= view.thresholds.held
-    if holder.kind is Kind.SESSION and old and holder.database == view.database:
+    if holder.kind in (Kind.SESSION, Kind.AUTOVACUUM) and old and holder.database == view.database:
         yield _found("horizon.transaction", f"pid {holder.pid}", holder)
     if holder.kind is Kind.PREPARED and old and holder.database == view.database:
         yield _found("horizon.prepared", holder.name, holder)
@@ -43,8 +43,8 @@ def _held(view: View, holder: Holder) -> Iterator[Finding]:
 
 
 def _found(code: str, subject: str, holder: Holder) -> Finding:
-    """The standby's statement is for the standby, so it is no cure here."""
-    cure = None if holder.kind is Kind.STANDBY else f"{holder.cure};"
+    """The standby's statement is for the standby, and autovacuum ends by itself, so neither is a cure here."""
+    cure = None if holder.kind in (Kind.STANDBY, Kind.AUTOVACUUM) else f"{holder.cure};"
     return finding(code, subject, str(holder), cure=cure, risky=True)
 
 

@@ -159,6 +159,10 @@ set rows = rows + $2, updated = updated + $3, batches = batches + 1, seconds = s
 where id = $1
 returning exists (select from maintenance.pause) as paused;
 
+-- name: unbegin_step
+-- Else the time that it waited for others would count as that of its work, which then seems to fit no budget.
+update maintenance.step set began_at = null where id = $1;
+
 -- name: end_step
 -- With a batch that had no transaction to be written down in.
 update maintenance.step

@@ -18,9 +18,10 @@ where c.oid = any ($1::oid[])
   );
 
 -- name: columns
+-- A virtual generated column takes no room, and to ask for its size would be to compute it.
 select a.attname as name
 from pg_catalog.pg_attribute a
-where a.attrelid = $1::oid and a.attnum > 0 and not a.attisdropped
+where a.attrelid = $1::oid and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
 order by a.attnum;
 
 -- name: sample

@@ -57,8 +57,15 @@ where not exists (
 );
 
 -- name: last_vacuum
-select pg_catalog.pg_stat_get_last_vacuum_time($1::oid) as stamp,
-       coalesce(pg_catalog.pg_stat_get_dead_tuples($1::oid), 0) as dead;
+-- `died` is what has died since the counters began, so that what died beside a VACUUM is not taken for what it left.
+select pg_catalog.pg_stat_get_last_vacuum_time(one.oid) as stamp,
+       coalesce(pg_catalog.pg_stat_get_dead_tuples(one.oid), 0) as dead,
+       coalesce(pg_catalog.pg_stat_get_tuples_updated(one.oid) + pg_catalog.pg_stat_get_tuples_deleted(one.oid), 0) as died,
+       greatest(pg_catalog.age(c.relfrozenxid), pg_catalog.age(toast.relfrozenxid), 0) as xid_age,
+       greatest(pg_catalog.mxid_age(c.relminmxid), pg_catalog.mxid_age(toast.relminmxid), 0) as multixact_age
+from (values ($1::oid)) as one (oid)
+left join pg_catalog.pg_class c on c.oid = one.oid
+left join pg_catalog.pg_class toast on toast.oid = c.reltoastrelid;
 
 -- name: last_analyze
 select pg_catalog.pg_stat_get_last_analyze_time($1::oid) as stamp;

@@ -6,13 +6,15 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
-from asyncpg import Connection
+from asyncpg import Connection, Record
 
-from maintenance.errors import Blocked
-from maintenance.horizon import Changes, Holder, Kind, changes, holders, next_xid, sees_all
+from maintenance.database import fetch_one
+from maintenance.errors import Blocked, GaveWay, MaintenanceError
+from maintenance.horizon import Changes, Holder, Kind, changes, deferred, holders, next_xid, sees_all
 from maintenance.names import Table
-from maintenance.session import allowed
+from maintenance.tasks.hours import Term
 
 PATIENCE = 15.0
 """Seconds that somebody may hold the horizon before he is in the way; a standby tells of its own every 10 s.
@@ -22,11 +24,20 @@ _MOST = 0.5
 """Of what has changed, that a holder may keep from a VACUUM which is begun all the same."""
 _GAIN = 0.1
 """Of the age of a table, what a freeze must take away to be worth its while."""
+_LEFT = 0.95
+"""Of the dead rows, what a VACUUM in vain leaves."""
+_LATE = 1.2
+"""Seconds after which busy sessions have told the counters what they did.
+https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-STATS-VIEWS"""
 _NAMED = 3
-UNSEEN = (
+_UNSEEN = (
     "nobody who holds it back is shown to this role: GRANT pg_read_all_stats to it, or look at pg_stat_activity as an "
     "administrator"
 )
+_NOBODY = "nobody is left who holds it back; if this comes again, look at pg_stat_activity as an administrator"
+_AGES = {"xid_age": "transactions", "multixact_age": "multixacts"}
+_SEEN: WeakKeyDictionary[Connection, dict[tuple[Kind, str, int | None], float]] = WeakKeyDictionary()
+"""Of each of our connections, since when it sees whom, so that only the first of many tables waits for him."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +46,20 @@ class Pin:
 
     holders: tuple[Holder, ...]
     changes: Changes
-
-    @property
-    def lasting(self) -> bool:
-        """Whether it is not worth while to wait for them."""
-        return any(_lasts(holder) for holder in self.holders)
+    freezing: bool = False
+    """Whether they keep it from being frozen, whatever is dead."""
 
     def __str__(self) -> str:
         first = self.holders[0]
+        if self.freezing:
+            old = f"{self.changes.age:,} transactions since the last freeze"
+            return f"{old}, and {first} may look back nearly as far, so it would stay as old"
         kept = self.changes.kept(first)
         share = "all of them" if kept >= 1 else f"about {kept:.0%} of them"
-        return f"{self.changes.dead:,} dead rows, and {first} may still look at {share}"
+        return (
+            f"{self.changes.dead:,} dead rows, and {first} may still look at {share}, so little or nothing would go, "
+            "and the table grows meanwhile"
+        )
 
     @property
     def remedy(self) -> str:
@@ -56,85 +70,162 @@ class Pin:
         return self.holders[0].remedy + also + (f"; and {more} more" if more > 0 else "")
 
 
-def pin(found: Sequence[Holder], table: Changes, *, aged: bool = False, least: int | None = None) -> Pin | None:
-    """Who keeps most of a table's dead rows, or of those to be marked as visible to all, from a VACUUM; None if nobody.
+def pin(found: Sequence[Holder], table: Changes, *, max_age: int | None = None, least: int | None = None) -> Pin | None:
+    """Who makes a VACUUM of the table useless; None if nobody, or if that only its result can tell.
 
-    A table that is `aged` is not pinned while a freeze would make it younger: what is frozen once stays so. With
-    `least`, nothing matters but its dead rows, where there are more.
+    A table that is above `max_age` is there to be frozen, so it is pinned by what keeps it from becoming younger, and
+    by nothing else: what is frozen once stays so. Any other is by what keeps most of its dead rows. With `least`, it
+    is a rewrite, which may carry so many dead rows along, and is not begun only to see what comes of it.
     """
-    worst = sorted((holder for holder in found if table.kept(holder) > _MOST), key=lambda holder: -(holder.age or 0))
-    matters = table.dead or table.inserted if least is None else table.dead > least
-    if not worst or not matters:
+    freezing = max_age is not None and max(table.age, table.multixact_age) > max_age
+    if max_age is not None and table.multixact_age > max_age:
         return None
-    if aged and table.freezable(worst[0]) >= _GAIN:
+    if freezing:
+        worst = [holder for holder in found if table.freezable(holder) < _GAIN]
+    elif table.dead > (least or 0) and (table.dated or least is not None):
+        worst = [holder for holder in found if table.kept(holder) > _MOST]
+    else:
         return None
-    return Pin(holders=tuple(worst), changes=table)
+    worst.sort(key=lambda holder: -(holder.age or 0))
+    return Pin(holders=tuple(worst), changes=table, freezing=freezing) if worst else None
 
 
 async def unpinned(
-    connection: Connection, table: Table, oid: int, what: str, *, aged: bool = False, least: int | None = None
+    term: Term, table: Table, oid: int, what: str, *, max_age: int | None = None, least: int | None = None
 ) -> None:
     """Wait for those who are not there for long; returns when a VACUUM is worth while. The rest is as for `pin`.
 
     Raises:
         Blocked: it is not, and the message says because of whom; `what` was not begun.
+        GaveWay: there was no time to wait for somebody who may be gone soon.
     """
-    until = time.monotonic() + _patience(connection)
-    while True:
-        table_changes = await changes(connection, oid)
-        found = await holders(connection)
-        pinned = None if table_changes is None else pin(found, table_changes, aged=aged, least=least)
-        if pinned is None:
-            return
-        if pinned.lasting or time.monotonic() >= until:
-            raise Blocked(
-                f"{what} of {table} was not begun: it has {pinned}, so little or nothing would go, and the table grows "
-                f"meanwhile; {pinned.remedy}"
-            )
-        await asyncio.sleep(_NAP)
+    pinned: Pin | None = None
+
+    async def in_the_way() -> tuple[Holder, ...]:
+        nonlocal pinned
+        now = await changes(term.connection, oid)
+        # Autovacuum's own ANALYZE of the table gives way to our VACUUM.
+        found = [
+            one for one in await holders(term.connection) if one.kind is not Kind.AUTOVACUUM or one.relation != oid
+        ]
+        pinned = None if now is None else pin(found, now, max_age=max_age, least=least)
+        return pinned.holders if pinned else ()
+
+    _, ended = await _gone(term, in_the_way)
+    if pinned is not None:
+        raise ended(f"{what} of {table} was not begun: it has {pinned}; {pinned.remedy}")
 
 
-async def passed(connection: Connection, before: int) -> Holder | None:
-    """Wait for those who look back further than transaction `before`; the one who is still there, None if nobody."""
-    until = time.monotonic() + _patience(connection)
-    while True:
-        now = await next_xid(connection)
-        holder = next((one for one in await holders(connection) if (one.age or 0) > now - before), None)
-        if holder is None or _lasts(holder) or time.monotonic() >= until:
-            return holder
-        await asyncio.sleep(_NAP)
-
-
-async def removed(
-    connection: Connection, table: Table, vacuum: Callable[[], Awaitable[tuple[int, int]]]
+async def vacuumed(
+    term: Term,
+    table: Table,
+    vacuum: Callable[[], Awaitable[tuple[Record, Record]]],
+    look: tuple[str, int],
+    *,
+    max_age: int | None = None,
 ) -> tuple[int, int]:
-    """VACUUM, and once more where nothing went and those who kept it are gone since; dead rows before and after it.
+    """VACUUM, and once more where that was in vain and nobody is seen any more; dead rows before it, and those it left.
+
+    `look` is the statement that sees what `vacuum` returns of before and after, and the table for it.
 
     Raises:
-        Blocked: nothing went, as somebody is still there, or nobody can be seen.
+        Blocked: it was in vain, as somebody is still there, or nobody can be seen.
+        GaveWay: it was in vain, and there is no time to wait, or for the second.
     """
-    before = await next_xid(connection)
-    was, left = await vacuum()
-    if not _in_vain(was, left):
-        return was, left
-    holder = await passed(connection, before)
-    if holder is None and await sees_all(connection):
-        again, left = await vacuum()
-        return max(was, again), left
-    who = f"{holder} may still look at them; {holder.remedy}" if holder else UNSEEN
-    raise Blocked(f"VACUUM of {table} removed none of {was:,} dead rows to speak of, and the table grows: {who}")
+    connection, was = term.connection, 0
+    for again in (False, True):
+        began, first = time.monotonic(), await next_xid(connection)
+        before, after = map(dict, await vacuum())
+        took = time.monotonic() - began
+        was, left = max(was, before["dead"]), _left(before, after)
+        if max_age is None and _in_vain(before, after, max_age):
+            await asyncio.sleep(_LATE)
+            after["died"] = (await fetch_one(connection, *look))["died"]
+            left = _left(before, after)
+        vain = _in_vain(before, after, max_age)
+        if vain is None:
+            return was, left
+        vain = f"VACUUM of {table} {vain}"
+        await _held(term, first, vain, again=again)
+        try:
+            await term.limit(needed=took)
+        except GaveWay as error:
+            why = await _unseen(connection)
+            if why is not None:
+                raise Blocked(f"{vain}: {why}") from error
+            raise GaveWay(f"{vain}, and for another VACUUM {error}", error.reason) from error
+    raise AssertionError("unreachable: the second one returns or raises")
 
 
-def _patience(connection: Connection) -> float:
-    """Seconds to wait, and not for most of the time that is left for the step."""
-    return min(PATIENCE, allowed(connection) / 4)
+async def _held(term: Term, before: int, vain: str, *, again: bool) -> None:
+    """Wait for those who look back further than transaction `before`; returns if it is worth while to VACUUM again."""
+    connection = term.connection
+
+    async def in_the_way() -> tuple[Holder, ...]:
+        return tuple(one for one in await holders(connection) if one.before(before))
+
+    found, ended = await _gone(term, in_the_way)
+    if found:
+        raise ended(f"{vain}: {found[0]} looks back further; {found[0].remedy}")
+    if again:
+        raise Blocked(f"{vain}: {await _unseen(connection) or _NOBODY}")
 
 
-def _in_vain(was: int, left: int) -> bool:
-    return was > 0 and left >= 0.95 * was
+async def _unseen(connection: Connection) -> str | None:
+    """What may hold the horizon back though nobody is seen; None if nothing."""
+    transactions = await deferred(connection)
+    if transactions:
+        return f"the server's vacuum_defer_cleanup_age = {transactions:,} keeps what is younger; set it to 0"
+    return None if await sees_all(connection) else _UNSEEN
 
 
-def _lasts(holder: Holder) -> bool:
-    if holder.kind is Kind.SLOT:
-        return not holder.active
-    return holder.seconds is not None and holder.seconds >= PATIENCE
+async def _gone(
+    term: Term, in_the_way: Callable[[], Awaitable[tuple[Holder, ...]]]
+) -> tuple[tuple[Holder, ...], Callable[[str], MaintenanceError]]:
+    """Wait until nobody is in the way, or somebody is for long; those who are, and the error to tell of them."""
+    patience, until = min(PATIENCE, term.left / 4), None
+    while True:
+        found = await in_the_way()
+        lasts = [_lasts(term.connection, holder) for holder in found]
+        until = time.monotonic() + patience if until is None else until
+        if not found or any(lasts):
+            return found, Blocked
+        if time.monotonic() >= until:
+            return found, _no_time if patience < PATIENCE else _come_and_go
+        await asyncio.sleep(_NAP)
+
+
+def _no_time(message: str) -> GaveWay:
+    return GaveWay(f"{message} (he may be gone soon, but there was no more time to wait for that)", "budget")
+
+
+def _come_and_go(message: str) -> GaveWay:
+    return GaveWay(f"{message} (that is expected to be over soon, and the next run tries again)", "lock")
+
+
+def _lasts(connection: Connection, holder: Holder) -> bool:
+    """Whether it is not worth while to wait for him. The server does not tell of all since when they are there."""
+    now = time.monotonic()
+    first = _SEEN.setdefault(connection, {}).setdefault((holder.kind, holder.name, holder.xmin), now)
+    if holder.kind is Kind.AUTOVACUUM:
+        return False
+    if holder.kind is Kind.SLOT and not holder.active:
+        return True
+    return now - first >= PATIENCE or (holder.seconds is not None and holder.seconds >= PATIENCE)
+
+
+def _in_vain(before: dict[str, int], after: dict[str, int], max_age: int | None) -> str | None:
+    """What a VACUUM did not do that it was made for, in words; None where it did."""
+    if max_age is None:
+        if before["dead"] > 0 and _left(before, after) >= _LEFT * before["dead"]:
+            return f"removed none of {before['dead']:,} dead rows to speak of, and the table grows"
+        return None
+    for name, what in _AGES.items():
+        if before[name] > max_age and after[name] > max(max_age, before[name] * (1 - _GAIN)):
+            return f"froze next to nothing: {after[name]:,} {what} since the last freeze, above xid_age = {max_age:,}"
+    return None
+
+
+def _left(before: dict[str, int], after: dict[str, int]) -> int:
+    """The dead rows that are still there, without those that died meanwhile."""
+    return max(0, int(after["dead"]) - max(0, int(after["died"]) - int(before["died"])))

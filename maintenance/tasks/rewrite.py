@@ -12,19 +12,18 @@ from asyncpg import exceptions as pg
 
 from maintenance.amounts import size
 from maintenance.budget import spelled
-from maintenance.database import fetch_one, limit_statements
+from maintenance.database import fetch_one
 from maintenance.errors import GaveWay
 from maintenance.models import (
     Batch,
     Cursor,
 )
 from maintenance.refusals import first_line
-from maintenance.session import allowed
 from maintenance.sql import statement
 from maintenance.steps import (
     Step,
 )
-from maintenance.tasks.hours import shut, until_closed
+from maintenance.tasks.hours import Term, shut, until_closed
 from maintenance.tasks.pinned import unpinned
 from maintenance.tasks.stamp import stamped
 from maintenance.window import Window
@@ -62,23 +61,22 @@ class ShrinkStep(Step):
             Blocked: somebody keeps its dead rows, or the server skipped the table.
             GaveWay: the application has the table, or it took too long; it is as it was.
         """
-        await unpinned(connection, self.table, self.oid, "VACUUM FULL", least=int(self.live_rows * _DEAD))
-        async with until_closed(connection, self.window):
-            before = await self._rewritten(connection)
-            told = await self._afterwards(connection)
+        async with until_closed(connection, self.window) as term:
+            await unpinned(term, self.table, self.oid, "VACUUM FULL", least=int(self.live_rows * _DEAD))
+            before = await self._rewritten(term)
+            told = await self.afterwards(term)
         # Only now, as the VACUUM makes maps of the new file.
         after = await fetch_one(connection, statement(_FILE, "rewritten"), self.oid)
         return Batch(done=True, note=given_back(before, after) + told)
 
-    async def _rewritten(self, connection: Connection) -> Record:
+    async def _rewritten(self, term: Term) -> Record:
         """Rewrite it; its parts before that."""
         command, look = statement(_FILE, "rewrite", table=self.table.sql), statement(_FILE, "rewritten")
-        within = allowed(connection)
-        await limit_statements(connection, min(within, self.max_lock), local=False)
         for attempt in range(1, _ATTEMPTS + 1):
+            within = await term.limit(most=self.max_lock)
             began = time.monotonic()
             try:
-                before, _ = await stamped(connection, self.table, self.oid, command, look)
+                before, _ = await stamped(term.connection, self.table, self.oid, command, look)
             except pg.LockNotAvailableError as error:
                 if attempt == _ATTEMPTS:
                     raise GaveWay(
@@ -87,18 +85,23 @@ class ShrinkStep(Step):
                     ) from error  # fmt: skip
                 await asyncio.sleep(_PAUSE)
             except pg.QueryCanceledError as error:
-                if self.max_lock > within or time.monotonic() - began < 0.9 * self.max_lock:
+                if within < self.max_lock or time.monotonic() - began < 0.9 * self.max_lock:
                     raise
                 raise GaveWay(
                     f"it was not over within max_lock ({spelled(self.max_lock)}) and taken back, so the table is as it "
-                    "was; the next run expects it to take longer", "budget",
+                    "was; the next run expects it to take longer", "budget", cut=True,
                 ) from error  # fmt: skip
             else:
-                await limit_statements(connection, within, local=False)
                 return before
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _afterwards(self, connection: Connection) -> str:
+    async def afterwards(self, term: Term) -> str:
+        """VACUUM (ANALYZE) the new file, in the time that is left; what to say where that was not done."""
+        connection = term.connection
+        try:
+            await term.limit()
+        except GaveWay as error:
+            return f"; the VACUUM after it was not begun ({error})"
         try:
             await connection.execute(statement(_FILE, "afterwards", table=self.table.sql))
         except asyncpg.PostgresError as error:

@@ -8,7 +8,7 @@ from asyncpg import Connection, Record
 from asyncpg import exceptions as pg
 
 from maintenance.errors import PolicyError
-from maintenance.horizon import Changes, Holder, holders
+from maintenance.horizon import Changes, Holder, Kind, holders
 from maintenance.models import (
     Batch,
     Cursor,
@@ -22,7 +22,7 @@ from maintenance.steps import (
 )
 from maintenance.tasks.expectation import expected, speed
 from maintenance.tasks.hours import opening, shut, until_closed
-from maintenance.tasks.pinned import pin, removed, unpinned
+from maintenance.tasks.pinned import pin, unpinned, vacuumed
 from maintenance.tasks.stamp import stamped
 from maintenance.tasks.survey import Draft, Survey, Task
 from maintenance.tasks.upkeep import chosen, upkeep
@@ -44,8 +44,8 @@ class VacuumStep(Step):
     task: str = NAME
     strategy: str = "vacuum"
     options: Fragment
-    aged: bool
-    """It is there to freeze, whatever it can remove."""
+    max_age: int | None
+    """Of a table that is there to be frozen, whatever can be removed, the age that it is above; None of any other."""
     window: Window | None
 
     async def guard(self, connection: Connection) -> str | None:
@@ -56,19 +56,20 @@ class VacuumStep(Step):
         """VACUUM the table unless its horizon is pinned, and look whether the server really did.
 
         Raises:
-            Blocked: somebody keeps its dead rows, or the server skipped the table, as it does with no more than a
-                warning where a privilege is missing.
-            GaveWay: its window closed.
+            Blocked: somebody keeps its dead rows, or keeps it from being frozen; or the server skipped the table, as it
+                does with no more than a warning where a privilege is missing.
+            GaveWay: its window closed, or what is left of the budget is too short.
         """
-        await unpinned(connection, self.table, self.oid, "VACUUM", aged=self.aged)
         command = statement(UPKEEP, "vacuum", options=self.options, table=self.table.sql)
+        look = statement(UPKEEP, "last_vacuum")
+        async with until_closed(connection, self.window) as term:
+            await unpinned(term, self.table, self.oid, "VACUUM", max_age=self.max_age)
 
-        async def vacuum() -> tuple[int, int]:
-            was, is_ = await stamped(connection, self.table, self.oid, command, statement(UPKEEP, "last_vacuum"))
-            return was["dead"], is_["dead"]
+            async def vacuum() -> tuple[Record, Record]:
+                await term.limit()
+                return await stamped(connection, self.table, self.oid, command, look)
 
-        async with until_closed(connection, self.window):
-            was, left = await (vacuum() if self.aged else removed(connection, self.table, vacuum))
+            was, left = await vacuumed(term, self.table, vacuum, (look, self.oid), max_age=self.max_age)
         note = f"{max(was - left, 0):,} dead rows removed"
         if left > was * 0.5:
             found = await holders(connection)
@@ -123,8 +124,9 @@ async def _plan(survey: Survey) -> list[Step]:
     return [
         VacuumStep(
             table=table, rows=0, exact=True, need=need, oid=row["oid"], jobs=rule.jobs,
-            summary=why + remarks + _held(in_the_way, row, survey, aged=_is_aged(rule, row)),
-            options=options(rule, major, aged=_is_aged(rule, row)), aged=_is_aged(rule, row), window=rule.window,
+            summary=why + remarks + _held(in_the_way, row, survey, rule),
+            options=options(rule, major, aged=_is_aged(rule, row)),
+            max_age=rule.xid_age if _is_aged(rule, row) else None, window=rule.window,
             expected=expected(sizes.get(row["oid"]), took.get(str(table)), others),
             closing=statement(UPKEEP, "vacuum_database") if major >= NEWER_OPTIONS else None,
         )
@@ -141,12 +143,19 @@ async def _remarks(survey: Survey, major: int) -> str:
     return told + await opening(survey.connection, rule.window)
 
 
-def _held(in_the_way: tuple[Holder, ...], row: Record, survey: Survey, *, aged: bool) -> str:
+def _held(in_the_way: tuple[Holder, ...], row: Record, survey: Survey, rule: Vacuum) -> str:
     """Who would be in the way if it were begun now."""
-    seconds = None if row["last_vacuum"] is None else max(0.0, (survey.as_of - row["last_vacuum"]).total_seconds())
-    table = Changes(dead=row["dead"], inserted=row["inserted"], age=row["xid_age"], seconds=seconds)
-    pinned = pin(in_the_way, table, aged=aged)
-    return "" if pinned is None else f"; blocked while {pinned.holders[0]} may still look at them"
+    seconds = None if row["last_vacuum"] is None else (survey.as_of - row["last_vacuum"]).total_seconds()
+    table = Changes(
+        dead=row["dead"], age=row["xid_age"], multixact_age=row["multixact_age"], seconds=seconds
+    )  # fmt: skip
+    # Autovacuum's own ANALYZE is over soon, and never blocks one.
+    found = [holder for holder in in_the_way if holder.kind is not Kind.AUTOVACUUM]
+    pinned = pin(found, table, max_age=rule.xid_age if _is_aged(rule, row) else None)
+    if pinned is None:
+        return ""
+    sees = "look back nearly as far" if pinned.freezing else "still look at them"
+    return f"; blocked while {pinned.holders[0]} may {sees}"
 
 
 async def _sizes(survey: Survey, oids: list[int]) -> dict[int, int]:

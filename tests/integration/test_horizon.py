@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -283,7 +284,8 @@ def _holder(seconds: float | None, age: int | None = 100) -> Holder:
         (100.0, 100.0, 1.0),
         (100.0, 500.0, 1.0),
         (100.0, 25.0, 0.25),
-        (0.0, 1.0, 1.0),
+        (0.0, 1.0, 0.1),
+        (-5.0, 0.001, 0.1),
         (None, 50.0, 0.1),
         (9.0, None, 0.1),
     ],
@@ -291,13 +293,13 @@ def _holder(seconds: float | None, age: int | None = 100) -> Holder:
 def test_what_a_holder_keeps_is_taken_for_even_in_time_or_else_in_transactions(
     vacuumed_ago: float | None, held_for: float | None, kept: float
 ) -> None:
-    table = Changes(dead=300, inserted=0, age=1000, seconds=vacuumed_ago)
+    table = Changes(dead=300, age=1000, seconds=vacuumed_ago)
     assert table.kept(_holder(held_for)) == kept
     assert table.kept(_holder(held_for, None)) == 0
 
 
 def test_the_holder_that_reaches_back_furthest_comes_first_and_the_others_are_named_too() -> None:
-    table = Changes(dead=300, inserted=0, age=1000, seconds=10.0)
+    table = Changes(dead=300, age=1000, seconds=10.0)
     many = [replace(_holder(20.0, age), name=str(age), pid=age) for age in (600, 900, 700, 800)]
     found = pinned.pin(many, table)
     assert found is not None
@@ -307,5 +309,26 @@ def test_the_holder_that_reaches_back_furthest_comes_first_and_the_others_are_na
 
 
 def test_nobody_is_in_the_way_of_a_table_without_anything_to_remove() -> None:
-    assert pinned.pin([_holder(20.0)], Changes(dead=0, inserted=0, age=10, seconds=5.0)) is None
+    assert pinned.pin([_holder(20.0)], Changes(dead=0, age=10, seconds=5.0)) is None
     assert horizon.Kind("slot") is Kind.SLOT
+
+
+async def test_only_the_first_of_many_tables_waits_for_one_of_whom_the_server_does_not_tell_since_when(
+    table: Database, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pinned, "PATIENCE", 1.5)
+    names = [f"t{number}" for number in range(5)]
+    for name in names:
+        await table.execute(f"create table {name} (id int); insert into {name} select generate_series(1, 1000)")
+        await counted(table)
+        await table.execute(f"vacuum {name}")
+    async with feeding(pair, table):
+        await until(table, "exists (select from pg_stat_replication where age(backend_xmin) > 250)")
+        for name in names:
+            await table.execute(f"delete from {name} where id <= 300")
+        await counted(table)
+        began = time.monotonic()
+        run = await table.run("vacuum")
+        took = time.monotonic() - began
+    assert [done.status for done in run.steps] == [StepStatus.BLOCKED] * len(names)
+    assert took < 3 * pinned.PATIENCE

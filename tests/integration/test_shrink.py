@@ -22,6 +22,8 @@ from maintenance.models import RunStatus, StepStatus, StopReason, Took
 from maintenance.runs import Run, StepResult
 from maintenance.tasks import hours, live, pinned
 from maintenance.tasks.expectation import rewriting
+from maintenance.tasks.hours import Term
+from maintenance.tasks.rewrite import ShrinkStep
 from tests.databases import Database, fresh, planned_step, step
 from tests.odd_schema import NAME, asked, least, member
 from tests.sessions import LEDGER_GRANTS, application, counted, locked, role, waiting
@@ -493,3 +495,72 @@ async def test_what_is_not_expected_to_end_in_the_window_is_not_begun(
     done = step(run, task)
     assert (done.status, done.stop_reason, done.batches) == (StepStatus.INTERRUPTED, StopReason.GUARD, 0)
     assert "expected, and its window Sun 02:00-05:00 UTC closes in under 1 s" in (done.error or "")
+
+
+async def slowly_indexed(database: Database, seconds: float) -> None:
+    """An index that takes a run so long for each device, when it is made and when it is analyzed."""
+    await database.execute(
+        "create function slow(text) returns text language plpgsql immutable as $$ begin"
+        f" if current_setting('application_name') like 'maintenance run%' then perform pg_sleep({seconds}); end if;"
+        " return $1; end $$;"
+        "create index on applications (slow(device_id))"
+    )
+
+
+@pytest.mark.parametrize(("lock_timeout", "afterwards"), [(0.8, RunStatus.INTERRUPTED), (1.2, RunStatus.SUCCEEDED)])
+async def test_all_attempts_at_a_rewrite_together_end_when_the_window_closes(
+    database: Database, monkeypatch: pytest.MonkeyPatch, lock_timeout: float, afterwards: RunStatus
+) -> None:
+    """One that was cut off is expected to take longer; one that was not begun, as there was no time left, is not."""
+    await bloated(database)
+    before, seconds, limit = await parts(database), 2.0, 'max_lock = "3 seconds"\n'
+    async with locked(database, "applications", "access share"):
+        began = time.monotonic()
+        run = await database.run(
+            "shrink", policy=_RULE + limit + ends_in(monkeypatch, seconds), lock_timeout=lock_timeout
+        )
+        took = time.monotonic() - began
+    assert (run.status, shrunk(run).stop_reason) == (RunStatus.INTERRUPTED, StopReason.BUDGET)
+    assert "its window Sun 02:00-05:00 UTC" in (shrunk(run).error or "")
+    assert took < seconds + 1.0
+    assert await parts(database) == before
+    assert (await database.run("shrink", policy=_RULE + limit)).status is afterwards
+
+
+async def test_the_vacuum_after_a_rewrite_ends_when_the_window_closes_and_the_note_says_so(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bloated(database)
+    rewrite = 2.4
+    await slowly_indexed(database, rewrite / _DEVICES)
+    window = 1.5 * rewrite
+    began = time.monotonic()
+    run = await database.run("shrink", policy=_RULE + ends_in(monkeypatch, window))
+    took = time.monotonic() - began
+    assert shrunk(run).status is StepStatus.SUCCEEDED, shrunk(run).error
+    assert "the VACUUM after it was not made" in (shrunk(run).note or "")
+    assert took < window + rewrite / 3
+
+
+async def test_where_no_time_is_left_the_vacuum_after_a_rewrite_is_not_begun(database: Database) -> None:
+    await bloated(database)
+    (planned,) = (await database.plan("shrink", policy=_RULE)).steps
+    assert isinstance(planned, ShrinkStep)
+    term = Term(connection=database.connection, whole=1.0, end=time.monotonic(), window=None)
+    before = await database.values("select last_vacuum from pg_stat_user_tables where relname = 'applications'")
+    assert "the VACUUM after it was not begun" in await planned.afterwards(term)
+    after = await database.values("select last_vacuum from pg_stat_user_tables where relname = 'applications'")
+    assert before == after
+
+
+async def test_a_column_that_is_computed_when_it_is_read_takes_no_room(database: Database) -> None:
+    if database.connection.get_server_version().major < 18:
+        pytest.skip("needs PostgreSQL 18 for virtual generated columns")
+    await bloated(database)
+    await database.execute(
+        "alter table applications add thick text generated always as (repeat(data::text, 20)) virtual,"
+        " add wrong int generated always as (1 / (id - 7)) virtual"
+    )
+    planned = planned_step(await database.plan("shrink", policy=_RULE), "shrink")
+    assert planned.strategy == "vacuum full"
+    assert "(estimated from 60 rows)" in planned.summary
