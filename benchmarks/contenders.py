@@ -11,15 +11,10 @@ from benchmarks.measurement import Effect, Work
 from benchmarks.meter import Meter
 from benchmarks.state import Clone, script
 from maintenance.engine import performed
-from maintenance.models import (
-    Batch,
-    RunStatus,
-)
+from maintenance.models import Batch, RunStatus
 from maintenance.runs import Request, Run
 from maintenance.settings import Settings
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.witness import Witness
 
 CAP = 600.0

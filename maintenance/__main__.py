@@ -34,15 +34,10 @@ from maintenance.errors import (
     UsageError,
 )  # fmt: skip
 from maintenance.lines import plain
-from maintenance.models import (
-    RunStatus,
-    StepStatus,
-)
+from maintenance.models import RunStatus, StepStatus
 from maintenance.runs import Plan, Request, Run
 from maintenance.settings import Settings
-from maintenance.steps import (
-    Settled,
-)
+from maintenance.steps import Settled
 from maintenance.witness import Witness
 
 if TYPE_CHECKING:

@@ -13,9 +13,7 @@ from maintenance.errors import UsageError
 from maintenance.guards import margin, subject
 from maintenance.policy import Policy
 from maintenance.sql import statement
-from maintenance.steps import (
-    Stopped,
-)
+from maintenance.steps import Stopped
 
 _WORD = re.compile(r"([0-9a-f]{8})-(\d{1,18}(?:\.\d{1,18})*)", re.ASCII)
 

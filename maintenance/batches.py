@@ -15,16 +15,9 @@ from maintenance.database import limit_statements
 from maintenance.gate import Gate, Overrun
 from maintenance.lag import Brake
 from maintenance.ledger import Ledger
-from maintenance.models import (
-    DONE,
-    Batch,
-    Cursor,
-    Verdict,
-)
+from maintenance.models import DONE, Batch, Cursor, Verdict
 from maintenance.pace import Pace
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.tally import Tally
 from maintenance.verdicts import ALMOST_OVER, OUT_OF_BUDGET, PAUSED, held
 from maintenance.witness import Witness

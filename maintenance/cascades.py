@@ -7,14 +7,10 @@ from dataclasses import dataclass
 
 from asyncpg import Connection
 
-from maintenance.models import (
-    Query,
-)
+from maintenance.models import Query
 from maintenance.names import Fragment, Table, listed, quoted
 from maintenance.sql import statement
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 
 _FILE = "guards"
 _ACTIONS = {"c": "deletes", "n": "sets to NULL", "d": "sets to the default"}

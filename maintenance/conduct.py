@@ -20,23 +20,14 @@ from maintenance.errors import PolicyError, UsageError
 from maintenance.execution import Execution
 from maintenance.guards import Guards
 from maintenance.ledger import Ledger
-from maintenance.models import (
-    RunStatus,
-    StepStatus,
-    StopReason,
-    Verdict,
-)
+from maintenance.models import RunStatus, StepStatus, StopReason, Verdict
 from maintenance.other_deleters import OtherDeleters, cron_jobs
 from maintenance.planner import asked, check, plan, scope
 from maintenance.policy import Policy
 from maintenance.runs import Request, Run, StepResult
 from maintenance.settings import Settings
 from maintenance.sql import statement
-from maintenance.steps import (
-    Settled,
-    Step,
-    Stopped,
-)
+from maintenance.steps import Settled, Step, Stopped
 from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey, Task
 from maintenance.turns import Turns

@@ -15,17 +15,10 @@ from rich.table import Table as Grid
 from maintenance.amounts import size
 from maintenance.budget import roughly, spelled
 from maintenance.lines import PlainOutput, line
-from maintenance.models import (
-    RunStatus,
-    StepStatus,
-    StopReason,
-)
+from maintenance.models import RunStatus, StepStatus, StopReason
 from maintenance.report.figures import span
 from maintenance.runs import Plan, Run, StepResult
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 
 PLAIN_WIDTH = 100
 """Of lines, where there is no terminal."""

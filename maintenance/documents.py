@@ -10,10 +10,7 @@ from maintenance.grants import Grants
 from maintenance.report.situation import Gauge, Situation
 from maintenance.report.standing import standing
 from maintenance.runs import Plan, Run, StepResult
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 
 Document = dict[str, Any]
 

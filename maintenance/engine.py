@@ -20,18 +20,13 @@ from maintenance.errors import LeaseHeld, Paused
 from maintenance.guards import Guards
 from maintenance.lease import lease
 from maintenance.ledger import Ledger
-from maintenance.models import (
-    RunStatus,
-)
+from maintenance.models import RunStatus
 from maintenance.names import Table
 from maintenance.other_deleters import OtherDeleters, cron_jobs
 from maintenance.planner import asked, check, plan, scope
 from maintenance.runs import Plan, Request, Run
 from maintenance.settings import Settings
-from maintenance.steps import (
-    Step,
-    Stopped,
-)
+from maintenance.steps import Step, Stopped
 from maintenance.tasks import only_changed, selected
 from maintenance.tasks.survey import Survey
 from maintenance.witness import Witness, Witnesses

@@ -21,22 +21,12 @@ from maintenance.gate import Gate
 from maintenance.guards import Guards
 from maintenance.lag import Brake
 from maintenance.ledger import Ledger
-from maintenance.models import (
-    DONE,
-    Carried,
-    Cursor,
-    StepStatus,
-    StopReason,
-    Verdict,
-)
+from maintenance.models import DONE, Carried, Cursor, StepStatus, StopReason, Verdict
 from maintenance.other_deleters import OtherDeleters
 from maintenance.overdue import Overdue
 from maintenance.refusals import first_line
 from maintenance.settings import Settings
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 from maintenance.tally import Tally
 from maintenance.verdicts import ALMOST_OVER, GONE, OUT_OF_BUDGET, PAUSED, by_guard, failure, put_off
 from maintenance.witness import Witness

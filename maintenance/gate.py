@@ -7,15 +7,10 @@ from dataclasses import dataclass, replace
 from asyncpg import Connection
 
 from maintenance.guards import Admission, Guards, Measure
-from maintenance.models import (
-    Batch,
-    Verdict,
-)
+from maintenance.models import Batch, Verdict
 from maintenance.names import Fragment
 from maintenance.sql import statement
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.verdicts import blocked, by_guard
 
 _FILE = "guards"

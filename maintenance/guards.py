@@ -10,15 +10,11 @@ from asyncpg import exceptions as pg
 
 from maintenance.cascades import Cascade, ForeignKey, followed, foreign_keys
 from maintenance.database import limit_statements
-from maintenance.models import (
-    Query,
-)
+from maintenance.models import Query
 from maintenance.names import Fragment, Table
 from maintenance.obstacles import Obstacle, obstacles
 from maintenance.sql import statement
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.tasks.survey import nodes
 from maintenance.verdicts import way_on
 

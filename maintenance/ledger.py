@@ -14,19 +14,11 @@ from maintenance.catalog import bytes_of
 from maintenance.chronicle import Chronicle
 from maintenance.database import fetch_one
 from maintenance.errors import LedgerError
-from maintenance.models import (
-    Batch,
-    Cursor,
-    RunStatus,
-    StopReason,
-    Verdict,
-)
+from maintenance.models import Batch, Cursor, RunStatus, StopReason, Verdict
 from maintenance.names import Fragment
 from maintenance.runs import Request, Run
 from maintenance.sql import script, statement
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 
 TABLES = ("run", "step", "pause", "archive")
 """The tables of the ledger, in schema `maintenance`."""

@@ -11,13 +11,7 @@ from asyncpg import exceptions as pg
 
 from maintenance.catalog import Column, Relation, find
 from maintenance.names import Fragment, Table, TableName, listed, quoted
-from maintenance.rules import (
-    Duplicates,
-    Orphans,
-    Retention,
-    Rule,
-    Unreferenced,
-)
+from maintenance.rules import Duplicates, Orphans, Retention, Rule, Unreferenced
 from maintenance.sql import statement
 from maintenance.tasks.duplicates import within_leaf
 from maintenance.tasks.retention import looks_elsewhere

@@ -9,9 +9,7 @@ from asyncpg import Connection
 
 from maintenance.names import quoted
 from maintenance.sql import statement
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,15 +9,8 @@ import asyncpg
 from asyncpg import Connection
 
 from maintenance.database import GLANCE, limit_statements
-from maintenance.models import (
-    Carried,
-    StepStatus,
-    Verdict,
-)
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.models import Carried, StepStatus, Verdict
+from maintenance.steps import Settled, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

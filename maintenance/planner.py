@@ -17,10 +17,7 @@ from maintenance.errors import PolicyError, UsageError
 from maintenance.guards import Guards, Measure
 from maintenance.names import Table, TableName
 from maintenance.policy import Policy
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 from maintenance.tasks.survey import Draft, Survey, Task
 from maintenance.verdicts import ALMOST_OVER, OUT_OF_BUDGET, blocked, ended, failure, guarded, limited
 

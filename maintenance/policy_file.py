@@ -11,28 +11,9 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from maintenance.errors import PolicyError
-from maintenance.policy import (
-    Guards,
-    Health,
-    Lag,
-    Policy,
-    RowBounds,
-    Shrink,
-    SizeBounds,
-    TimeBounds,
-    Vacuum,
-)
-from maintenance.rules import (
-    Duplicates,
-    Orphans,
-    PerKey,
-    Reference,
-    Retention,
-    Unreferenced,
-)
-from maintenance.section import (
-    Section,
-)
+from maintenance.policy import Guards, Health, Lag, Policy, RowBounds, Shrink, SizeBounds, TimeBounds, Vacuum
+from maintenance.rules import Duplicates, Orphans, PerKey, Reference, Retention, Unreferenced
+from maintenance.section import Section
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

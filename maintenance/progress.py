@@ -11,16 +11,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from maintenance.budget import roughly
 from maintenance.console import coloured, short, tell
-from maintenance.models import (
-    Batch,
-    StepStatus,
-    StopReason,
-    Verdict,
-)
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.models import Batch, StepStatus, StopReason, Verdict
+from maintenance.steps import Settled, Step
 from maintenance.witness import Outcome, Witness
 
 

@@ -7,14 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from maintenance.models import (
-    RunStatus,
-    StepStatus,
-    StopReason,
-)
-from maintenance.steps import (
-    Step,
-)
+from maintenance.models import RunStatus, StepStatus, StopReason
+from maintenance.steps import Step
 
 DEFAULT_GROUP = "daily-cleanup"
 """What is done where nobody names a task or a group."""

@@ -11,16 +11,9 @@ from maintenance.budget import roughly
 from maintenance.console import overdue, short
 from maintenance.errors import UsageError
 from maintenance.lines import line
-from maintenance.models import (
-    RunStatus,
-    StepStatus,
-    StopReason,
-)
+from maintenance.models import RunStatus, StepStatus, StopReason
 from maintenance.runs import Plan, Run, StepResult
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 
 _MOST_ROWS = 300
 _MOST_BYTES = 1 << 20

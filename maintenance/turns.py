@@ -10,18 +10,9 @@ from maintenance import switch
 from maintenance.budget import spelled
 from maintenance.crew import Crew
 from maintenance.execution import Execution, Turn
-from maintenance.models import (
-    Carried,
-    Cursor,
-    StepStatus,
-    StopReason,
-    Verdict,
-)
+from maintenance.models import Carried, Cursor, StepStatus, StopReason, Verdict
 from maintenance.runs import StepResult
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 from maintenance.verdicts import OVERDUE
 
 _AGAIN = (StopReason.BUDGET, StopReason.LOCK, StopReason.LAG, StopReason.PAUSED, StopReason.ERROR)

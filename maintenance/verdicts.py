@@ -10,17 +10,9 @@ from asyncpg import Connection
 from asyncpg import exceptions as pg
 
 from maintenance.budget import roughly, spelled
-from maintenance.models import (
-    StepStatus,
-    StopReason,
-    Verdict,
-)
+from maintenance.models import StepStatus, StopReason, Verdict
 from maintenance.refusals import first_line
-from maintenance.steps import (
-    Settled,
-    Step,
-    Stopped,
-)
+from maintenance.steps import Settled, Step, Stopped
 
 ALMOST_OVER = 0.2
 """Seconds of budget below which a statement that was cut off was cut off by the budget."""

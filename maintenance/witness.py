@@ -7,14 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from maintenance.models import (
-    Batch,
-    Verdict,
-)
+from maintenance.models import Batch, Verdict
 from maintenance.runs import Run
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 
 _LOG = logging.getLogger("maintenance")
 

@@ -22,9 +22,7 @@ from maintenance.demo.server import Server
 from maintenance.engine import performed, planned
 from maintenance.runs import Plan, Request, Run, StepResult
 from maintenance.settings import Settings
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.target import Target
 
 ROOT = Path(__file__).parents[1]

@@ -13,13 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from maintenance.ledger import Ledger
-from maintenance.models import (
-    Cursor,
-    StopReason,
-)
-from maintenance.steps import (
-    Settled,
-)
+from maintenance.models import Cursor, StopReason
+from maintenance.steps import Settled
 from tests.compiled import call, compile_policy
 from tests.databases import Database
 

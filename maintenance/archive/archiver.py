@@ -22,9 +22,7 @@ from maintenance.database import fetch_one
 from maintenance.errors import ArchiveError, Blocked
 from maintenance.names import Fragment, listed, quoted
 from maintenance.sql import statement
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 
 _LOG = logging.getLogger("maintenance")
 

@@ -10,9 +10,7 @@ from asyncpg import Connection
 from maintenance.archive.manifest import Manifest, Origin
 from maintenance.database import fetch_one
 from maintenance.sql import statement
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 
 
 async def origin(connection: Connection, host: str) -> Origin:

@@ -13,9 +13,7 @@ from maintenance.archive.shelf import expire, settle
 from maintenance.archive.store import opened
 from maintenance.errors import ArchiveError
 from maintenance.settings import Settings
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 
 _LOG = logging.getLogger("maintenance")
 

@@ -12,9 +12,7 @@ from asyncpg import Connection
 from maintenance.archive import record
 from maintenance.archive.manifest import MANIFEST, ROWS, Manifest, Origin, State, Unreadable, manifest_of, parse
 from maintenance.archive.store import Store
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 
 _AT_ONCE = 16
 """Manifests that are read side by side."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 import asyncpg
@@ -28,10 +29,12 @@ async def _find(view: View) -> list[Finding]:
         known = row["known"] and row["counted"]
         unknown += not known and ruler.schema is None
         heap = row["bytes"] - row["needed"] if known else None
+        ruler.waiting = row["dead"] if row["dead"] > view.thresholds.waiting_share * row["rows"] else 0
         found += await ruler.judged("bloat.table", table, "its heap", row["oid"], (row["bytes"], heap))
         toast = row["toast_bytes"] - row["toast_needed"] if row["toast_counted"] else None
         if row["toast"] is not None:
             found += await ruler.judged("bloat.toast", table, "its TOAST", row["toast"], (row["toast_bytes"], toast))
+    ruler.waiting = 0
     for row in await view.rows(_LOOK, "trees", view.thresholds.wasted):
         table = Table(schema=row["schema"], name=row["table_name"])
         guess = row["bytes"] - row["needed"] if row["known"] else None
@@ -50,6 +53,8 @@ class _Ruler:
     def __init__(self, view: View, schema: Fragment | None) -> None:
         self._view = view
         self.schema = schema
+        self.waiting = 0
+        """Dead rows of the table at hand, where a VACUUM has so many to take that it comes first."""
 
     async def judged(
         self, code: str, table: Table, what: str, oid: int, amounts: tuple[int, int | None], cure: str | None = None
@@ -66,6 +71,10 @@ class _Ruler:
         if wasted is None or not self._much(wasted, total):
             return iter(())
         fact = f"{size(wasted)} of the {size(total)} of {what} are empty ({wasted / max(total, 1):.0%}, {how})"
+        if self.waiting:
+            fact += f"; {self.waiting:,} dead rows wait for VACUUM"
+            remedy = f"first `python -m maintenance run vacuum --tables {shlex.quote(str(table))}`, then check again"
+            return iter([finding(code, str(table), fact, remedy=remedy)])
         return iter([finding(code, str(table), fact, cure=cure)])
 
     def _much(self, wasted: int, total: int) -> bool:

@@ -16,10 +16,7 @@ from maintenance.errors import PolicyError
 from maintenance.findings import Finding
 from maintenance.ledger import Ledger
 from maintenance.names import LONGEST_NAME, Fragment, listed, quoted
-from maintenance.rules import (
-    Duplicates,
-    Orphans,
-)
+from maintenance.rules import Duplicates, Orphans
 from maintenance.tasks import duplicates, orphans, rivals
 from maintenance.tasks.survey import Draft
 
@@ -106,12 +103,28 @@ async def _parented(view: View, rule: Orphans, relation: Relation, parent: Relat
     if why_not is not None:
         return [finding("foreign_key.missing", str(relation.table), fact, remedy=why_not)]
     name = await _free(view, relation, f"{relation.table.name}_{rule.column}_fkey")
-    cure = (
+    cure = await _led(view, relation, rule.column) + (
         f"alter table {table} add constraint {name} foreign key ({quoted(rule.column)})\n"
         f"    references {parent.table.sql} ({quoted(rule.parent_column)}) on delete cascade not valid;\n"
         f"{_first(broken, orphans.NAME, relation, rule.grace)}alter table {table} validate constraint {name};"
     )
     return [finding("foreign_key.missing", str(relation.table), fact, cure=cure)]
+
+
+async def _led(view: View, relation: Relation, column: str) -> str:
+    """The index without which each deleted parent would be a scan; nothing where there is one, or one is proposed."""
+    coming = any(
+        rule.key[0] == column and any(table.name == relation.table.name for table in rule.tables)
+        for rule in view.policy.duplicates
+    )
+    if (
+        coming
+        or relation.partitioned
+        or (await view.rows("constraints", "led", relation.leaves[0].oid, column))[0]["exists"]
+    ):
+        return ""
+    name = await _free(view, relation, f"{relation.table.name}_{column}_idx")
+    return f"create index concurrently {name} on {relation.table.sql} ({quoted(column)});\n"
 
 
 def _unvalidated(rule: Orphans, relation: Relation, row: Record, broken: _Broken) -> Finding:

@@ -65,6 +65,8 @@ _WARNINGS = (
     ("lag.unseen", "the limit is off in every run", "grant what the message says, or take it out of the policy"),
     ("delete.inherited", "rows of the tables that inherit from it are not judged",
      "name those tables in the policy too"),
+    ("policy.empty", "runs end well and delete nothing, as a file that was cut off would have it",
+     "write its rules, or set MAINTENANCE_POLICY to the file that has them"),
     ("ledger.missing", "no run has ever been here, so nothing of the policy was done",
      "`python -m maintenance run`, or `install`; then a schedule"),
     ("runs.never", "nothing of the policy was ever done here", "`python -m maintenance run`, then a schedule"),

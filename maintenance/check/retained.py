@@ -13,9 +13,7 @@ from maintenance.check.view import Look, View
 from maintenance.errors import PolicyError
 from maintenance.findings import Finding
 from maintenance.names import quoted
-from maintenance.rules import (
-    Retention,
-)
+from maintenance.rules import Retention
 from maintenance.tasks import retention
 
 

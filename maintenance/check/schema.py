@@ -11,17 +11,11 @@ from maintenance.check.kinds import finding
 from maintenance.check.view import Look, View
 from maintenance.errors import PolicyError, SettingsError
 from maintenance.findings import Finding
-from maintenance.models import (
-    StepStatus,
-    StopReason,
-)
+from maintenance.models import StepStatus, StopReason
 from maintenance.names import quoted
 from maintenance.obstacles import Obstacle, obstacles
 from maintenance.planner import check, plan, refuse_twins
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 from maintenance.tasks import TASKS
 from maintenance.tasks.survey import Draft, Task
 
@@ -29,6 +23,9 @@ from maintenance.tasks.survey import Draft, Task
 async def _find(view: View) -> list[Finding]:
     found = view.found
     found += _placed(view)
+    if not any(view.policy.tables()):
+        fact = f"{view.settings.policy} has no rule that deletes anything"
+        found.append(finding("policy.empty", "policy", fact))
     steps: list[Step] = []
     fit: list[Task] = []
     for task in TASKS:

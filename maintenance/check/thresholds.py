@@ -29,6 +29,8 @@ class Thresholds:
     https://github.com/ankane/pghero"""
     wasted_share: float = 0.5
     """Of a relation: what is used again by its own updates needs some room, so less is no bloat."""
+    waiting_share: float = 0.1
+    """Of a table's rows, so many dead ones that VACUUM has yet to take: only after it one sees what is bloat."""
     unused_after: float = 30 * _DAY
     """Seconds for which scans must have been counted: what a monthly report needs is not unused."""
     unused_bytes: int = 10 << 20

@@ -6,12 +6,8 @@ from collections.abc import Iterator
 
 from maintenance.catalog import Relation
 from maintenance.names import TableName
-from maintenance.policy import (
-    Policy,
-)
-from maintenance.rules import (
-    Rule,
-)
+from maintenance.policy import Policy
+from maintenance.rules import Rule
 from maintenance.sql import statement
 from maintenance.tasks import expired, retention
 from maintenance.tasks.partitions import parts

@@ -15,12 +15,8 @@ from maintenance.names import Fragment, Table
 from maintenance.pg_cron import rules
 from maintenance.pg_cron.beyond import beyond, beyond_here
 from maintenance.pg_cron.compiled import CompiledRule
-from maintenance.policy import (
-    Policy,
-)
-from maintenance.rules import (
-    Rule,
-)
+from maintenance.policy import Policy
+from maintenance.rules import Rule
 from maintenance.settings import Settings
 from maintenance.sql import statement
 from maintenance.tasks import duplicates, vacuum

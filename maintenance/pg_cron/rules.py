@@ -7,16 +7,9 @@ from dataclasses import replace
 from maintenance.catalog import Relation, find
 from maintenance.names import Fragment, Table, TableName, quoted
 from maintenance.pg_cron.compiled import LEAF, CompiledRule, Guarded
-from maintenance.rules import (
-    Duplicates,
-    Orphans,
-    Retention,
-    Unreferenced,
-)
+from maintenance.rules import Duplicates, Orphans, Retention, Unreferenced
 from maintenance.sql import statement
-from maintenance.steps import (
-    Settled,
-)
+from maintenance.steps import Settled
 from maintenance.tasks import duplicates, expired, heap, orphans, retention, rivals, unreferenced
 from maintenance.tasks.rivals import Key
 from maintenance.tasks.rows import HeapRetention

@@ -5,20 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from maintenance.models import (
-    Archive,
-    StepStatus,
-    StopReason,
-    Verdict,
-)
-from maintenance.rules import (
-    Rule,
-)
+from maintenance.models import Archive, StepStatus, StopReason, Verdict
+from maintenance.rules import Rule
 from maintenance.sql import statement
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 from maintenance.tasks.survey import Survey, cutoff
 
 Plan = Callable[[Survey], Awaitable[list[Step]]]

@@ -8,23 +8,12 @@ from functools import partial
 from asyncpg import Connection, Record
 
 from maintenance.catalog import Column, Leaf, Relation, lockable, unique_index
-from maintenance.models import (
-    Batch,
-    Cursor,
-    Query,
-)
+from maintenance.models import Batch, Cursor, Query
 from maintenance.names import Fragment, Table, TableName, listed, quoted
-from maintenance.policy import (
-    Policy,
-)
-from maintenance.rules import (
-    Duplicates,
-)
+from maintenance.policy import Policy
+from maintenance.rules import Duplicates
 from maintenance.sql import statement
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 from maintenance.tasks import heap
 from maintenance.tasks.rivals import NAME, Key, held
 from maintenance.tasks.ruled import ruled

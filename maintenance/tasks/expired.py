@@ -8,15 +8,10 @@ from datetime import date, datetime
 from asyncpg import Connection
 
 from maintenance.catalog import blocks
-from maintenance.models import (
-    Cursor,
-    Query,
-)
+from maintenance.models import Cursor, Query
 from maintenance.names import Fragment, Table, listed, quoted
 from maintenance.sql import statement
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.tasks import heap
 from maintenance.tasks.moment import Moment
 

@@ -9,10 +9,7 @@ from asyncpg import Connection
 from maintenance.catalog import Relation, leading_indexes
 from maintenance.errors import PolicyError
 from maintenance.names import Fragment, listed, quoted
-from maintenance.rules import (
-    PerKey,
-    Retention,
-)
+from maintenance.rules import PerKey, Retention
 from maintenance.sql import statement
 from maintenance.tasks.expired import NAME, Expired
 

@@ -9,23 +9,12 @@ from functools import partial
 from asyncpg import Connection
 
 from maintenance.catalog import Column, Leaf, Relation, find, foreign_key
-from maintenance.models import (
-    Batch,
-    Cursor,
-    Query,
-)
+from maintenance.models import Batch, Cursor, Query
 from maintenance.names import Fragment, Table, TableName, listed, quoted
-from maintenance.policy import (
-    Policy,
-)
-from maintenance.rules import (
-    Orphans,
-)
+from maintenance.policy import Policy
+from maintenance.rules import Orphans
 from maintenance.sql import statement
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 from maintenance.tasks import heap
 from maintenance.tasks.moment import Moment
 from maintenance.tasks.ruled import ruled

@@ -10,17 +10,10 @@ from functools import partial
 from maintenance.catalog import Leaf, Relation, leading_indexes, shape
 from maintenance.errors import PolicyError
 from maintenance.names import Fragment, quoted
-from maintenance.policy import (
-    Policy,
-)
-from maintenance.rules import (
-    Retention,
-)
+from maintenance.policy import Policy
+from maintenance.rules import Retention
 from maintenance.sql import statement
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 from maintenance.tasks.expired import NAME, Expired
 from maintenance.tasks.floors import floors, kept
 from maintenance.tasks.moment import Moment

@@ -14,15 +14,10 @@ from maintenance.amounts import size
 from maintenance.budget import spelled
 from maintenance.database import fetch_one
 from maintenance.errors import GaveWay
-from maintenance.models import (
-    Batch,
-    Cursor,
-)
+from maintenance.models import Batch, Cursor
 from maintenance.refusals import first_line
 from maintenance.sql import statement
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.tasks.hours import Term, shut, until_closed
 from maintenance.tasks.pinned import unpinned
 from maintenance.tasks.stamp import stamped

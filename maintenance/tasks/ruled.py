@@ -5,16 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from maintenance.errors import PolicyError
-from maintenance.models import (
-    StepStatus,
-)
-from maintenance.rules import (
-    Rule,
-)
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.models import StepStatus
+from maintenance.rules import Rule
+from maintenance.steps import Settled, Step
 from maintenance.tasks.archiving import Plan, archived
 from maintenance.tasks.survey import Survey, span
 

@@ -14,18 +14,11 @@ from maintenance.amounts import size
 from maintenance.budget import roughly
 from maintenance.database import fetch_one
 from maintenance.errors import PolicyError
-from maintenance.models import (
-    StepStatus,
-    StopReason,
-    Verdict,
-)
+from maintenance.models import StepStatus, StopReason, Verdict
 from maintenance.names import Table
 from maintenance.policy import Policy, Shrink
 from maintenance.sql import statement
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 from maintenance.tasks.expectation import rewriting
 from maintenance.tasks.hours import opening
 from maintenance.tasks.live import Live, live

@@ -7,16 +7,11 @@ from datetime import timedelta
 
 from asyncpg import Connection, Record
 
-from maintenance.models import (
-    Batch,
-    Cursor,
-)
+from maintenance.models import Batch, Cursor
 from maintenance.names import Fragment, Table
 from maintenance.policy import Policy
 from maintenance.sql import statement
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.tasks.stamp import stamped
 from maintenance.tasks.survey import Draft, Survey, Task
 from maintenance.tasks.upkeep import chosen, upkeep

@@ -14,19 +14,11 @@ from asyncpg import exceptions as pg
 from maintenance.catalog import Leaf, Relation, find
 from maintenance.database import fetch_one, limit_statements
 from maintenance.errors import PolicyError
-from maintenance.models import (
-    StepStatus,
-    StopReason,
-    Took,
-    Verdict,
-)
+from maintenance.models import StepStatus, StopReason, Took, Verdict
 from maintenance.names import Fragment, Table, TableName, quoted
 from maintenance.policy import Policy
 from maintenance.sql import statement
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,24 +10,12 @@ from asyncpg import Connection
 
 from maintenance.catalog import Column, Leaf, Relation, find
 from maintenance.errors import PolicyError
-from maintenance.models import (
-    Batch,
-    Cursor,
-    Query,
-)
+from maintenance.models import Batch, Cursor, Query
 from maintenance.names import Fragment, Table, listed, quoted
-from maintenance.policy import (
-    Policy,
-)
-from maintenance.rules import (
-    Reference,
-    Unreferenced,
-)
+from maintenance.policy import Policy
+from maintenance.rules import Reference, Unreferenced
 from maintenance.sql import statement
-from maintenance.steps import (
-    Settled,
-    Step,
-)
+from maintenance.steps import Settled, Step
 from maintenance.tasks import heap
 from maintenance.tasks.ruled import ruled
 from maintenance.tasks.survey import Draft, Survey, Task, accepted, located

@@ -9,17 +9,12 @@ from asyncpg import exceptions as pg
 
 from maintenance.errors import PolicyError
 from maintenance.horizon import Changes, Holder, Kind, holders
-from maintenance.models import (
-    Batch,
-    Cursor,
-)
+from maintenance.models import Batch, Cursor
 from maintenance.names import Fragment, Table, listed, literal
 from maintenance.policy import Policy, Vacuum
 from maintenance.refusals import first_line
 from maintenance.sql import statement
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.tasks.expectation import expected, speed
 from maintenance.tasks.hours import opening, shut, until_closed
 from maintenance.tasks.pinned import pin, unpinned, vacuumed

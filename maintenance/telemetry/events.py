@@ -5,15 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from maintenance.models import (
-    RunStatus,
-    StepStatus,
-    Verdict,
-)
+from maintenance.models import RunStatus, StepStatus, Verdict
 from maintenance.runs import Run
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.witness import Event, Outcome, Witness
 
 _LOG = logging.getLogger("maintenance")

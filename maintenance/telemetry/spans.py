@@ -9,17 +9,10 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, set_span_in_co
 
 from maintenance import __version__
 from maintenance.errors import UsageError
-from maintenance.models import (
-    Batch,
-    RunStatus,
-    StepStatus,
-    Verdict,
-)
+from maintenance.models import Batch, RunStatus, StepStatus, Verdict
 from maintenance.runs import Run
 from maintenance.settings import Settings
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.target import Target
 from maintenance.telemetry import instruments as metrics
 from maintenance.telemetry.events import About, Events

@@ -47,7 +47,7 @@ async def test_nothing_is_found_on_a_healthy_database_and_everything_was_looked_
 
 
 async def test_an_empty_database_with_an_empty_policy_lacks_its_ledger_and_no_more(database: Database) -> None:
-    assert codes(await check(database, policy="")) == ["ledger.missing", "role.mighty"]
+    assert codes(await check(database, policy="")) == ["ledger.missing", "policy.empty", "role.mighty"]
 
 
 async def test_the_demo_fleet_gets_nothing_but_advice_once_it_is_maintained(fleet: Database) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.checks import codes, look, only
 from tests.databases import Database
+from tests.sessions import counted
 
 _FILL = "insert into t select i, repeat('x', 200) from generate_series(1, 20000) i"
 _WASTED: dict[str, Any] = {"wasted": 1 << 20}
@@ -100,3 +101,17 @@ async def test_what_takes_too_long_to_measure_is_estimated(database: Database) -
     )
     found = only(await look(database, "bloat", policy="", measure=0.2, **_WASTED), "bloat.table")
     assert "estimated" in found.fact
+
+
+async def test_what_a_vacuum_has_yet_to_take_is_not_called_bloat(database: Database) -> None:
+    await database.execute(
+        "create table big (id int primary key, filler text) with (autovacuum_enabled = false);"
+        "insert into big select i, repeat('x', 200) from generate_series(1, 20000) i; analyze big;"
+        "delete from big where id > 1000; analyze big"
+    )
+    await counted(database)
+    found = only(await look(database, "bloat", policy="", wasted=1 << 20), "bloat.table")
+    assert "dead rows wait for VACUUM" in found.fact
+    assert found.remedy == "first `python -m maintenance run vacuum --tables public.big`, then check again"
+    await database.execute("vacuum big")
+    assert codes(await look(database, "bloat", wasted=1 << 20)) in ([], ["bloat.index"])

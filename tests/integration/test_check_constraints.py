@@ -150,3 +150,16 @@ async def test_names_that_are_taken_or_too_long_get_another(database: Database) 
     for one in examination.findings:
         await apply(database, one.cure)
     assert codes(await look(database, "constraints")) == []
+
+
+async def test_a_key_that_is_proposed_brings_its_index(database: Database) -> None:
+    await database.execute(
+        "create table parent (id int primary key); create table child (id int primary key, parent int);"
+        "insert into parent values (1); insert into child values (1, 1)"
+    )
+    policy = '[[orphans]]\ntables = ["child"]\ncolumn = "parent"\nparent = "parent"\nparent_column = "id"\n'
+    cure = str(only(await look(database, "constraints", policy=policy), "foreign_key.missing").cure)
+    assert cure.startswith('create index concurrently "child_parent_idx" on "public"."child" ("parent");\nalter table')
+    await database.execute("create index on child (parent)")
+    cure = str(only(await look(database, "constraints"), "foreign_key.missing").cure)
+    assert cure.startswith("alter table")

@@ -6,13 +6,8 @@ import itertools
 
 import pytest
 
-from maintenance.models import (
-    Batch,
-    RunStatus,
-)
-from maintenance.steps import (
-    Step,
-)
+from maintenance.models import Batch, RunStatus
+from maintenance.steps import Step
 from tests.databases import Database, planned_step, step
 
 POLICY = """

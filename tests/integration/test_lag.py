@@ -18,17 +18,10 @@ from maintenance.engine import continued, performed
 from maintenance.errors import PolicyError
 from maintenance.lag import Brake, Limits
 from maintenance.ledger import Ledger
-from maintenance.models import (
-    Batch,
-    RunStatus,
-    StopReason,
-    Verdict,
-)
+from maintenance.models import Batch, RunStatus, StopReason, Verdict
 from maintenance.runs import Request, Run
 from maintenance.settings import load
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.telemetry.events import About, Events
 from maintenance.witness import Outcome
 from tests.databases import Database, Spares, opened, step

@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 from asyncpg import Connection
 
-from maintenance.models import (
-    Cursor,
-    RunStatus,
-    StepStatus,
-    StopReason,
-)
-from maintenance.steps import (
-    Step,
-)
+from maintenance.models import Cursor, RunStatus, StepStatus, StopReason
+from maintenance.steps import Step
 from tests.databases import Database, planned_step, step
 from tests.sessions import application, waiting
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from tests.databases import Database, planned_step
 
 _POLICY = '[[retention]]\ntable = "events"\ncolumn = "at"\nkeep = "30 days"\n'

@@ -10,14 +10,8 @@ import pytest
 from maintenance.database import connected
 from maintenance.errors import Blocked, ConnectionLost, UsageError
 from maintenance.ledger import Ledger
-from maintenance.models import (
-    RunStatus,
-    StepStatus,
-    StopReason,
-)
-from maintenance.steps import (
-    Step,
-)
+from maintenance.models import RunStatus, StepStatus, StopReason
+from maintenance.steps import Step
 from maintenance.tasks.partitions import HINDRANCES
 from tests.databases import Database, planned_step, step
 from tests.sessions import application, role, waiting

@@ -11,16 +11,9 @@ import pytest
 
 from maintenance.engine import performed
 from maintenance.lease import lease
-from maintenance.models import (
-    Batch,
-    RunStatus,
-    StopReason,
-    Verdict,
-)
+from maintenance.models import Batch, RunStatus, StopReason, Verdict
 from maintenance.runs import Request, Run
-from maintenance.steps import (
-    Step,
-)
+from maintenance.steps import Step
 from maintenance.witness import Outcome, Witness, Witnesses
 from tests.databases import Database
 

@@ -16,24 +16,9 @@ from maintenance import policy_file, settings
 from maintenance.__main__ import main
 from maintenance.arguments import parser
 from maintenance.models import StopReason
-from maintenance.policy import (
-    Guards,
-    Health,
-    Lag,
-    Policy,
-    Shrink,
-    Vacuum,
-)
-from maintenance.rules import (
-    Duplicates,
-    Orphans,
-    Reference,
-    Retention,
-    Unreferenced,
-)
-from maintenance.section import (
-    Section,
-)
+from maintenance.policy import Guards, Health, Lag, Policy, Shrink, Vacuum
+from maintenance.rules import Duplicates, Orphans, Reference, Retention, Unreferenced
+from maintenance.section import Section
 from maintenance.telemetry.instruments import METRICS
 from maintenance.telemetry_settings import TELEMETRY
 from maintenance.variables import AZURE, LIBPQ, PREFIX, SETTINGS

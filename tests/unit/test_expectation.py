@@ -5,15 +5,9 @@ from __future__ import annotations
 import pytest
 
 from maintenance.budget import spelled
-from maintenance.models import (
-    StopReason,
-    Took,
-    Verdict,
-)
+from maintenance.models import StopReason, Took, Verdict
 from maintenance.names import Table
-from maintenance.steps import (
-    Settled,
-)
+from maintenance.steps import Settled
 from maintenance.tasks.expectation import expected, speed
 from maintenance.verdicts import OUT_OF_BUDGET, put_off
 

@@ -14,7 +14,8 @@ where e.extname = 'pgstattuple' and pg_catalog.has_schema_privilege(n.oid, 'USAG
 -- name: heaps
 -- An estimate: rows times their average width with head and item pointer, against the pages that there are. Where a column has no
 -- statistics the width is not known, and neither is the bloat.
-select c.oid, n.nspname as schema, c.relname as name, h.bytes,
+select c.oid, n.nspname as schema, c.relname as name, h.bytes, pg_catalog.pg_stat_get_dead_tuples(c.oid) as dead,
+       greatest(c.reltuples, pg_catalog.pg_stat_get_live_tuples(c.oid), 0)::bigint as rows,
        (greatest(c.reltuples, 0) * (28 + 8 * ceil(s.width / 8.0)) / (0.96 * coalesce(o.fillfactor, 100) / 100.0))::bigint as needed,
        toast.oid as toast, coalesce(toast.relpages, 0)::bigint * b.size as toast_bytes,
        -- A chunk has 1,996 bytes at most, four to a page.

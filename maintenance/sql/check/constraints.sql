@@ -43,3 +43,13 @@ select coalesce(sum(s.rows), 0)::bigint as rows, count(distinct s.run_id) filter
 from maintenance.step s
 join maintenance.run r on r.id = s.run_id
 where s.task = $1 and s.table_name = any ($2::text[]) and r.started_at > pg_catalog.statement_timestamp() - interval '30 days';
+
+-- name: led
+-- Whether an index of all rows leads with the column, so that the rows of one value are found without reading the table.
+select exists (
+    select from pg_catalog.pg_index i
+    join pg_catalog.pg_class x on x.oid = i.indexrelid
+    join pg_catalog.pg_am am on am.oid = x.relam and am.amname in ('btree', 'hash')
+    join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
+    where i.indrelid = $1::oid and a.attname = $2 and i.indisvalid and i.indpred is null
+);
