@@ -56,6 +56,11 @@ async def sleeping(database: Database) -> int:
     return await _seen(database, "wait_event = 'PgSleep'")
 
 
+async def delayed(database: Database) -> int:
+    """Wait until a VACUUM of ours rests by vacuum_cost_delay; returns its process."""
+    return await _seen(database, "wait_event = 'VacuumDelay'")
+
+
 async def _seen(database: Database, condition: str) -> int:
     for _ in range(1000):
         pids = await database.values(f"select pid from pg_stat_activity where {_OURS} and {condition}")

@@ -77,6 +77,9 @@ select pg_catalog.set_config('vacuum_buffer_usage_limit', $1, true);
 -- name: vacuum
 vacuum ({options}) {table};
 
+-- name: analyze_after
+analyze {options} {table};
+
 -- name: vacuum_database
 -- The horizon of the whole database, which each VACUUM of a table would else look for in all of pg_class.
 vacuum (only_database_stats);

@@ -1,13 +1,14 @@
-"""vacuum: tables with dead rows, new inserts or old transaction IDs, neediest first, one VACUUM (ANALYZE) a table."""
+"""vacuum: tables with dead rows, new inserts or old transaction IDs, neediest first, a VACUUM and an ANALYZE each."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import asyncpg
 from asyncpg import Connection, Record
 from asyncpg import exceptions as pg
 
-from maintenance.errors import PolicyError
+from maintenance.errors import GaveWay, PolicyError
 from maintenance.horizon import Changes, Holder, Kind, holders
 from maintenance.models import Batch, Cursor
 from maintenance.names import Fragment, Table, listed, literal
@@ -16,7 +17,7 @@ from maintenance.refusals import first_line
 from maintenance.sql import statement
 from maintenance.steps import Step
 from maintenance.tasks.expectation import expected, speed
-from maintenance.tasks.hours import opening, shut, until_closed
+from maintenance.tasks.hours import Term, opening, shut, until_closed
 from maintenance.tasks.pinned import pin, unpinned, vacuumed
 from maintenance.tasks.stamp import stamped
 from maintenance.tasks.survey import Draft, Survey, Task
@@ -39,6 +40,8 @@ class VacuumStep(Step):
     task: str = NAME
     strategy: str = "vacuum"
     options: Fragment
+    analyze: Fragment
+    """The options of the ANALYZE after it."""
     max_age: int | None
     """Of a table that is there to be frozen, whatever can be removed, the age that it is above; None of any other."""
     window: Window | None
@@ -65,13 +68,35 @@ class VacuumStep(Step):
                 return await stamped(connection, self.table, self.oid, command, look)
 
             was, left = await vacuumed(term, self.table, vacuum, (look, self.oid), max_age=self.max_age)
-        note = f"{max(was - left, 0):,} dead rows removed"
+            told = await self._analyzed(term)
+        note = f"{max(was - left, 0):,} dead rows removed{told}"
         if left > was * 0.5:
             found = await holders(connection)
             known = found and found[0].age is not None
             who = found[0] if known else "an old transaction, a replication slot or a standby"
             note += f", {left:,} could not be: {who} may still need them"
         return Batch(done=True, note=note)
+
+    async def _analyzed(self, term: Term) -> str:
+        """Statistics, in a statement of its own; what to add to the note where there are none.
+
+        Together with VACUUM it would hide what that has left: it counts as dead what stands for rows that are gone,
+        where VACUUM has spared itself the indexes. https://www.postgresql.org/docs/current/sql-vacuum.html
+        """
+        try:
+            await term.limit()
+            await term.connection.execute(
+                statement(UPKEEP, "analyze_after", options=self.analyze, table=self.table.sql)
+            )
+        except GaveWay as error:
+            why = str(error)
+        except asyncpg.PostgresError as error:
+            if term.connection.is_closed():
+                raise
+            why = first_line(error)
+        else:
+            return ""
+        return f"; the ANALYZE after it was not made ({why}), autovacuum or the next run does it"
 
 
 def drafts(policy: Policy) -> list[Draft]:
@@ -120,7 +145,7 @@ async def _plan(survey: Survey) -> list[Step]:
         VacuumStep(
             table=table, rows=0, exact=True, need=need, oid=row["oid"], jobs=rule.jobs,
             summary=why + remarks + _held(in_the_way, row, survey, rule),
-            options=options(rule, major, aged=_is_aged(rule, row)),
+            options=options(rule, major, aged=_is_aged(rule, row)), analyze=_ring(rule, major),
             max_age=rule.xid_age if _is_aged(rule, row) else None, window=rule.window,
             expected=expected(sizes.get(row["oid"]), took.get(str(table)), others),
             closing=statement(UPKEEP, "vacuum_database") if major >= NEWER_OPTIONS else None,
@@ -185,8 +210,9 @@ def _is_aged(rule: Vacuum, row: Record) -> bool:
 
 
 def options(rule: Vacuum, major: int, *, aged: bool, alone: bool = False) -> Fragment:
-    """The options of a VACUUM; one that is made `alone` sees to the horizon of the database itself."""
-    found = [Fragment("analyze"), Fragment(f"truncate {'true' if rule.truncate else 'false'}")]
+    """The options of a VACUUM; one that is made `alone` sees to statistics and the database's horizon itself."""
+    found = [Fragment("analyze")] if alone else []
+    found.append(Fragment(f"truncate {'true' if rule.truncate else 'false'}"))
     if aged:
         found.append(Fragment("freeze"))
     if rule.parallel is not None:
@@ -197,6 +223,13 @@ def options(rule: Vacuum, major: int, *, aged: bool, alone: bool = False) -> Fra
         if rule.buffer_usage_limit is not None:
             found.append(Fragment(f"buffer_usage_limit {literal(rule.buffer_usage_limit)}"))
     return listed(found)
+
+
+def _ring(rule: Vacuum, major: int) -> Fragment:
+    """The options of ANALYZE, in brackets; empty where there are none."""
+    if major < NEWER_OPTIONS or rule.buffer_usage_limit is None:
+        return Fragment("")
+    return Fragment(f"(buffer_usage_limit {literal(rule.buffer_usage_limit)})")
 
 
 def _major(survey: Survey) -> int:
