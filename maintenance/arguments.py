@@ -33,28 +33,8 @@ def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     verbs = _Verbs(top.add_subparsers(title="verbs", metavar="VERB", required=True), acts)
-    for name, text in (
-        ("plan", "Show what a run would do, with counts. Reads only."),
-        ("run", "Do it: delete in batches, write down each batch, stop within the budget."),
-    ):
-        added = verbs.add(name, text)
-        added.add_argument("names", metavar="NAME", nargs="*", help="tasks or groups (default: daily-cleanup)")
-        added.add_argument("--tables", metavar="A,B", help="only these tables")
-        added.add_argument(
-            "--summary", metavar="FILE", help="write what came of it as Markdown behind what FILE has already"
-        )
-        if name == "run":
-            added.add_argument(
-                "--approve", metavar="PLAN", help="let pass what limits stopped, as the plan's last line says"
-            )
-            added.add_argument("--budget", metavar="TIME", help="how long it may take, such as 8m (MAINTENANCE_BUDGET)")
-    check = verbs.add("check", "Find what stands in the way of the policy, or will: one finding a line. Reads only.")
-    check.add_argument("--fix-script", metavar="FILE", help="write the SQL that cures what was found; it is not run")
-    history = verbs.add("history", "Show the last runs from the ledger.")
-    history.add_argument("--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)")
-    history.add_argument("--run", metavar="ID", type=_positive, help="one run with its steps")
-    report = verbs.add("report", "Show how things stand: lag, health, last and next runs. Changes nothing.")
-    report.add_argument("--out", metavar="FILE", help="write it as one HTML page, with plots and each run; - prints it")
+    _of_runs(verbs)
+    _of_what_is(verbs)
     install = verbs.add("install", "Make the ledger's schema, or put the policy into pg_cron; safe to repeat.")
     install.add_argument("--pg-cron", action="store_true", help="compile the policy, and let pg_cron run it")
     install.add_argument("--remove", action="store_true", help="take it out of pg_cron again; the ledger stays")
@@ -75,6 +55,34 @@ def parser(acts: Mapping[str, Act]) -> argparse.ArgumentParser:
     text = "Start a PostgreSQL of its own, fill it with a demo fleet, and maintain it before your eyes."
     verbs.add("demo", text, targeted=False)
     return top
+
+
+def _of_runs(verbs: _Verbs) -> None:
+    for name, text in (
+        ("plan", "Show what a run would do, with counts. Reads only."),
+        ("run", "Do it: delete in batches, write down each batch, stop within the budget."),
+    ):
+        added = verbs.add(name, text)
+        added.add_argument("names", metavar="NAME", nargs="*", help="tasks or groups (default: daily-cleanup)")
+        added.add_argument("--tables", metavar="A,B", help="only these tables")
+        added.add_argument(
+            "--summary", metavar="FILE", help="write what came of it as Markdown behind what FILE has already"
+        )
+        if name == "run":
+            added.add_argument(
+                "--approve", metavar="PLAN", help="let pass what limits stopped, as the plan's last line says"
+            )
+            added.add_argument("--budget", metavar="TIME", help="how long it may take, such as 8m (MAINTENANCE_BUDGET)")
+
+
+def _of_what_is(verbs: _Verbs) -> None:
+    check = verbs.add("check", "Find what stands in the way of the policy, or will: one finding a line. Reads only.")
+    check.add_argument("--fix-script", metavar="FILE", help="write the SQL that cures what was found; it is not run")
+    history = verbs.add("history", "Show the last runs from the ledger.")
+    history.add_argument("--limit", metavar="N", type=_positive, default=20, help="how many runs (default: 20)")
+    history.add_argument("--run", metavar="ID", type=_positive, help="one run with its steps")
+    report = verbs.add("report", "Show how things stand: lag, health, last and next runs. Changes nothing.")
+    report.add_argument("--out", metavar="FILE", help="write it as one HTML page, with plots and each run; - prints it")
 
 
 def _of_archives(verbs: _Verbs) -> None:
