@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from datetime import date
@@ -69,6 +70,7 @@ class Plot:
 
 def drawn(plot: Plot, until: date) -> str:
     """The plot as an SVG element without script, style or link; its text is escaped."""
+    _tidied()
     first = min((curve.points[0][0] for curve in plot.curves), default=until)
     every = days(first, until)
     chart = _bars(plot, every) if plot.bars else _lines(plot, every)
@@ -83,6 +85,16 @@ def drawn(plot: Plot, until: date) -> str:
             _strip(part, names, limited=plot.limit is not None)
             svg.append(part)
     return ET.tostring(svg, encoding="unicode")
+
+
+def _tidied() -> None:
+    """Import pygal without what it leaves to Python's imports, which only its maps need.
+
+    It has no `find_spec`, of which Python 3.11 warns at each import that finds nothing.
+    """
+    import pygal
+
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
 
 
 def _style() -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from html.parser import HTMLParser
@@ -303,3 +304,8 @@ def test_a_plot_shows_a_fortnight_at_least_and_labels_the_last_day() -> None:
         labels = labelled(days(first, today))
         assert labels[-1] == today
         assert 3 <= len(labels) <= 5
+
+
+def test_to_draw_leaves_nothing_in_the_way_of_other_imports() -> None:
+    assert "<svg" in html(SITUATION)
+    assert [finder for finder in sys.meta_path if not hasattr(finder, "find_spec")] == []
