@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -51,6 +52,8 @@ EXIT_CODES = {
     RunStatus.QUEUED: 3,
     RunStatus.RUNNING: 3,
 }
+_UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What a write to standard output can fail with; all else is no matter of showing."""
 _FAILED = 1
 _WRONG_USE = 2
 _CTRL_C = 130
@@ -65,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
         return _unwritable(error)
     except KeyboardInterrupt:
         sys.stderr.write("stopped by Ctrl-C; what was committed stays, the next run goes on from there\n")
