@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ from tests.odd_schema import NAME as ODD_NAME
 from tests.odd_schema import asked, least, maintains, member
 from tests.odd_schema import make as odd
 from tests.sessions import role
-from tests.tls_server import NAME, TlsServer, capable, tls_server
+from tests.tls_server import NAME, TlsServer
 
 OWNERSHIP = "privilege.ownership"
 """Found before PostgreSQL 17, where a role does not own what it is to vacuum."""
@@ -188,29 +188,6 @@ async def test_connections_that_are_kept_for_others_count_as_taken(tmp_path: Pat
 
 
 # --- another machine's server, by name
-
-
-@pytest.fixture(scope="module")
-def tls() -> Iterator[TlsServer]:
-    programs = environment.load().postgres_bin or capable()
-    if programs is None:
-        pytest.skip("no PostgreSQL that was built with TLS is installed (Debian and Ubuntu: apt install postgresql)")
-    with tls_server(programs) as running:
-        yield running
-
-
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A DNS in which everything of example.org is on this machine, and a home without certificates."""
-    resolve = socket.getaddrinfo
-
-    def answer(host: Any, *rest: Any, **more: Any) -> Any:
-        return resolve("127.0.0.1" if str(host).endswith("example.org") else host, *rest, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", answer)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in [name for name in os.environ if name.startswith("PGSSL")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.mark.usefixtures("names")
